@@ -1,0 +1,1 @@
+"""Lifecycle: things happen later, and exactly as agreed."""

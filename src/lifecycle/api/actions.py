@@ -1,0 +1,190 @@
+"""/v1/actions: everything that is going to happen, and what can be done about it."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from lifecycle.api import paging
+from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag
+from lifecycle.api.operations import KINDS, Operations
+from lifecycle.api.problems import invalid
+from lifecycle.api.shapes import (
+    ActionAnswer,
+    ActionList,
+    ActionSelection,
+    BulkAnswer,
+    BulkCancel,
+    BulkOutcome,
+    CancelAnswer,
+    DeletionAnswer,
+    DeletionMove,
+    Moment,
+)
+from lifecycle.errors import Code, LifecycleError
+from lifecycle.ledger import store
+from lifecycle.ledger.entry import ActionState
+from lifecycle.models import Actor
+
+router = APIRouter(prefix="/v1", tags=["actions"])
+
+_BULK_AT_ONCE = 32
+_MOST_IN_BULK = 1000
+
+Kind = Annotated[str, Path(description="Kind of the action.", examples=["project-deletion"])]
+Key = Annotated[str, Path(description="What it acts on.", examples=["prj_01kahv3q5jc1s6v0n8w2k4m7xz"])]
+
+
+@router.get("/actions", summary="List actions")
+async def list_all(
+    context: ContextOf,
+    actor: ActorOf,
+    kind: Annotated[str | None, Query(max_length=40)] = None,
+    project: Annotated[str | None, Query(max_length=63, description="Id or slug.")] = None,
+    state: Annotated[str | None, Query(description="One state, or `all`; open ones by default.")] = None,
+    due_before: Annotated[Moment | None, Query()] = None,
+    due_after: Annotated[Moment | None, Query()] = None,
+    cursor: paging.Cursor = None,
+    limit: paging.Limit = 100,
+) -> ActionList:
+    """Lists what is pending, soonest first; with `state=all` also what was cancelled or done."""
+    wanted = store.ActionFilter(
+        workspace=actor.workspace,
+        kind=kind,
+        project=await context.project_id(actor, project) if project else None,
+        state=_state(state),
+        closed_too=state is not None,
+        due_before=due_before,
+        due_after=due_after,
+    )
+    after = None
+    if cursor:
+        moment, action_id = paging.decode(cursor, parts=2)
+        after = (_moment(moment), action_id)
+    rows = await store.list_actions(context.db, wanted, after=after, limit=limit)
+    last = rows[-1] if len(rows) == limit else None
+    return ActionList(
+        items=tuple(_answer(row) for row in rows),
+        next_cursor=paging.encode(last.due_at.isoformat(), last.id) if last else None,
+    )
+
+
+@router.post("/actions:cancel", summary="Cancel many actions")
+async def cancel_many(body: BulkCancel, context: ContextOf, actor: ActorOf) -> BulkAnswer:
+    """Cancels up to 1,000 actions, by id or by filter, and says for each what became of it."""
+    if (body.ids is None) == (body.filter is None):
+        raise invalid("ids", "give either 'ids' or 'filter'")
+    wanted = body.ids if body.ids is not None else await _select(context, actor, body.filter)
+    gate = asyncio.Semaphore(_BULK_AT_ONCE)
+
+    async def one(action_id: str) -> BulkOutcome:
+        async with gate:
+            return await _cancel_one(context, actor, action_id)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(action_id)) for action_id in dict.fromkeys(wanted)]
+    return BulkAnswer(items=tuple(task.result() for task in tasks))
+
+
+@router.get("/actions/{kind}/{key}", summary="Show an action")
+async def show(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, response: Response) -> ActionAnswer:
+    """Shows one action, also one that is cancelled or done."""
+    row = await store.find_action(context.db, workspace=actor.workspace, action_id=f"{kind}/{key}")
+    if row is None:
+        raise _not_found(kind, key)
+    response.headers["ETag"] = etag(row.generation)
+    return _answer(row)
+
+
+@router.delete("/actions/{kind}/{key}", summary="Cancel an action")
+async def cancel(
+    kind: Kind, key: Key, context: ContextOf, actor: ActorOf, if_match: IfMatch = None
+) -> CancelAnswer:
+    """Cancels an action; with If-Match exactly the generation that was seen."""
+    return await _operations(kind, key).cancel(context, actor, key, if_match)
+
+
+@router.patch("/actions/{kind}/{key}", summary="Move an action")
+async def move(
+    kind: Kind, key: Key, body: DeletionMove, context: ContextOf, actor: ActorOf, if_match: IfMatch = None
+) -> DeletionAnswer:
+    """Gives an action another due time."""
+    return await _operations(kind, key).move(context, actor, key, body, if_match)
+
+
+@router.post("/actions/{kind}/{key}/run", summary="Run an action now")
+async def run(
+    kind: Kind,
+    key: Key,
+    context: ContextOf,
+    actor: ActorOf,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> DeletionAnswer:
+    """Brings an action forward; for a project deletion that is `expedite`, by a second administrator."""
+    return await _operations(kind, key).run(context, actor, key, if_match, idempotency_key)
+
+
+async def _select(context: Context, actor: Actor, selection: ActionSelection | None) -> list[str]:
+    chosen = selection or ActionSelection()
+    wanted = store.ActionFilter(
+        workspace=actor.workspace,
+        kind=chosen.kind,
+        project=await context.project_id(actor, chosen.project) if chosen.project else None,
+        due_before=chosen.due_before,
+        due_after=chosen.due_after,
+    )
+    rows = await store.list_actions(context.db, wanted, after=None, limit=_MOST_IN_BULK)
+    return [row.id for row in rows if row.state is not ActionState.RUNNING]
+
+
+async def _cancel_one(context: Context, actor: Actor, action_id: str) -> BulkOutcome:
+    kind, _, key = action_id.partition("/")
+    try:
+        cancelled = await _operations(kind, key).cancel(context, actor, key, None)
+    except LifecycleError as error:
+        return BulkOutcome(
+            id=action_id, outcome="refused", code=error.code.value, detail=error.message, hint=error.hint
+        )
+    return BulkOutcome(id=action_id, outcome="cancelled", generation=cancelled.generation)
+
+
+def _operations(kind: str, key: str) -> Operations:
+    if kind not in KINDS:
+        raise _not_found(kind, key)
+    return KINDS[kind]
+
+
+def _not_found(kind: str, key: str) -> LifecycleError:
+    return LifecycleError(Code.ACTION_NOT_FOUND, action=f"{kind}/{key}"[:320])
+
+
+def _state(state: str | None) -> ActionState | None:
+    if state is None or state == "all":
+        return None
+    try:
+        return ActionState(state)
+    except ValueError as error:
+        raise invalid("state", f"one of all, {', '.join(ActionState)}") from error
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise invalid("cursor", "not a cursor of this list") from error
+
+
+def _answer(row: store.Action) -> ActionAnswer:
+    return ActionAnswer(
+        id=row.id,
+        kind=row.kind,
+        key=row.subject,
+        project=row.project,
+        due_at=row.due_at,
+        state=row.state,
+        generation=row.generation,
+        reason=row.reason,
+        requested_by=row.requested_by,
+    )

@@ -1,0 +1,62 @@
+"""Puts the API together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from lifecycle import resources
+from lifecycle.api import actions, deletions, keys, problems, projects, public, records
+from lifecycle.api.context import Context
+from lifecycle.api.limits import Limits
+from lifecycle.client import Client
+from lifecycle.engine import Engine
+from lifecycle.settings import Settings
+from lifecycle.vault import Vault
+
+_DESCRIPTION = """
+Things happen later, and exactly as agreed: schedule the deletion of a project, see what is pending, cancel it.
+
+Send an API key as `Authorization: Bearer …`. Every error is a problem document (RFC 9457) with a stable `code` and a
+`hint`. Times are RFC 3339 in UTC; durations are `72h`, `3d` or ISO 8601. `ETag` is the generation of a pending action,
+and `If-Match` acts on exactly that one.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application of the API."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        db = resources.database(settings)
+        engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
+        try:
+            async with Client.opened(settings) as client:
+                app.state.context = Context(
+                    settings=settings,
+                    db=db,
+                    client=client,
+                    engine=engine,
+                    vault=Vault.parse(settings.key_ring() or ""),
+                )
+                yield
+        finally:
+            await engine.close()
+            await db.close()
+
+    app = FastAPI(
+        title="Lifecycle",
+        version=version("lifecycle"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    problems.install(app)
+    # One second more than any single wait inside, so that the inner answer, which knows more, comes first.
+    app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1))
+    for module in (projects, deletions, actions, records, keys, public):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,133 @@
+"""What the routes share: the connections of the process, and who is asking."""
+
+from collections import OrderedDict
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from lifecycle import ids
+from lifecycle.access.keys import Keyring
+from lifecycle.api.problems import invalid
+from lifecycle.client import Client
+from lifecycle.db import Database, DatabaseDownError
+from lifecycle.engine import Engine
+from lifecycle.errors import Code, LifecycleError
+from lifecycle.models import Actor, Role
+from lifecycle.scheduler import store
+from lifecycle.settings import Settings
+from lifecycle.vault import Vault
+
+_REMEMBERED_SLUGS = 10_000
+_LONGEST_REFERENCE = 63
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, as `lifecycle key create` prints it.")
+
+
+class Context:
+    """The connections of one API process."""
+
+    def __init__(
+        self, *, settings: Settings, db: Database, client: Client, engine: Engine, vault: Vault
+    ) -> None:
+        self.settings = settings
+        self.db = db
+        self.client = client
+        self.engine = engine
+        self.vault = vault
+        self.keyring = Keyring(db, ttl=settings.key_cache_ttl, outage=settings.key_cache_outage)
+        self._slugs: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    async def project_id(self, actor: Actor, reference: str) -> str:
+        """The project id behind an id or slug; whether an id exists is for its object to say.
+
+        Slugs are remembered only for the time in which the database is down, so that a cancel by slug gets
+        through then.
+
+        Raises:
+            LifecycleError: `project_not_found`.
+        """
+        if ids.is_project_id(reference):
+            return reference
+        if len(reference) > _LONGEST_REFERENCE or not reference.isascii():
+            raise LifecycleError(Code.PROJECT_NOT_FOUND)
+        place = (actor.workspace, reference)
+        try:
+            found = await store.find_project(self.db, workspace=actor.workspace, reference=reference)
+        except DatabaseDownError:
+            if place in self._slugs:
+                return self._slugs[place]
+            raise
+        if found is None:
+            self._slugs.pop(place, None)
+            raise LifecycleError(Code.PROJECT_NOT_FOUND)
+        self._slugs[place] = found.id
+        while len(self._slugs) > _REMEMBERED_SLUGS:
+            self._slugs.popitem(last=False)
+        return found.id
+
+
+def context(request: Request) -> Context:
+    """The context of this process."""
+    found: Context = request.app.state.context
+    return found
+
+
+ContextOf = Annotated[Context, Depends(context)]
+
+
+async def actor(
+    context: ContextOf, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Actor:
+    """Who asks; every route but the public ones depends on it."""
+    if credentials is None:
+        raise LifecycleError(Code.KEY_MISSING)
+    return await context.keyring.who(credentials.credentials)
+
+
+ActorOf = Annotated[Actor, Depends(actor)]
+
+
+def require(actor: Actor, role: Role) -> None:
+    """Refuse an actor without the role."""
+    if not actor.role.includes(role):
+        raise LifecycleError(Code.ROLE_REQUIRED, required=role.value, role=actor.role.value)
+
+
+def if_match(
+    value: Annotated[
+        str | None,
+        Header(
+            alias="If-Match", description='Act only on this generation: the ETag of a former answer, `"3"`.'
+        ),
+    ] = None,
+) -> int | None:
+    """The generation in If-Match; None when any will do."""
+    if value is None or value.strip() == "*":
+        return None
+    bare = value.strip().removeprefix("W/").strip('"')
+    if not bare.isascii() or not bare.isdigit() or len(bare) > 18:  # noqa: PLR2004  digits of a 64-bit number
+        raise invalid("If-Match", 'not a generation; send the ETag of a former answer, such as "3"')
+    return int(bare)
+
+
+IfMatch = Annotated[int | None, Depends(if_match)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="Any unique text. A repetition within a day with the same key and body gets the same answer.",
+    ),
+]
+
+
+def idempotency(actor: Actor, key: str | None, *parts: str) -> str | None:
+    """The engine's idempotency key for a request: another workspace or body is another request."""
+    return None if key is None else ids.derived("idk", actor.workspace, key, *parts)
+
+
+def etag(generation: int) -> str:
+    """A generation as ETag."""
+    return f'"{generation}"'

@@ -1,0 +1,85 @@
+"""Bounds every request: the size of its body and the time until its answer."""
+
+import asyncio
+from datetime import timedelta
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lifecycle.api import problems
+from lifecycle.errors import Code, LifecycleError
+
+MAX_BODY_BYTES = 1024 * 1024
+
+
+class Limits:
+    """ASGI middleware.
+
+    Args:
+        app: what it protects.
+        deadline: longest time until the answer begins.
+    """
+
+    def __init__(self, app: ASGIApp, *, deadline: timedelta) -> None:
+        self._app = app
+        self._deadline = deadline.total_seconds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request within the bounds."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._deadline):
+                whole = await _read(scope, receive)
+                await self._app(scope, _replay(whole, receive), note)
+        except _TooLargeError:
+            error = LifecycleError(Code.BODY_TOO_LARGE, limit_bytes=str(MAX_BODY_BYTES))
+            await problems.response(error)(scope, receive, send)
+        except TimeoutError:
+            if started:
+                raise
+            error = LifecycleError(
+                Code.ENGINE_UNAVAILABLE, problem="no answer in time", retry_after_seconds="2"
+            )
+            await problems.response(error)(scope, receive, send)
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+async def _read(scope: Scope, receive: Receive) -> bytes:
+    declared = dict(scope["headers"]).get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+        raise _TooLargeError
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return body
+        part: bytes = message.get("body", b"")
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise _TooLargeError
+        if not message.get("more_body"):
+            return body
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    handed_out = False
+
+    async def again() -> Message:
+        nonlocal handed_out
+        if handed_out:
+            return await receive()
+        handed_out = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

@@ -1,0 +1,69 @@
+"""What can be done with a pending action, by kind; used by the action routes and by each kind's own."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from lifecycle import clock, ids
+from lifecycle.api.context import Context, idempotency
+from lifecycle.api.shapes import CancelAnswer, DeletionAnswer, DeletionMove, deletion_answer
+from lifecycle.errors import Code, LifecycleError
+from lifecycle.models import Actor
+from lifecycle.scheduler import entries
+from lifecycle.scheduler.model import CancelDeletion, ExpediteDeletion, RescheduleDeletion
+
+
+class Operations(NamedTuple):
+    """The verbs of one kind of action. Each gets the key, and the generation that is meant or None."""
+
+    cancel: Callable[[Context, Actor, str, int | None], Awaitable[CancelAnswer]]
+    move: Callable[[Context, Actor, str, DeletionMove, int | None], Awaitable[DeletionAnswer]]
+    run: Callable[[Context, Actor, str, int | None, str | None], Awaitable[DeletionAnswer]]
+
+
+async def cancel_deletion(
+    context: Context, actor: Actor, project: str, generation: int | None
+) -> CancelAnswer:
+    """Cancel the deletion of a project."""
+    _check(project)
+    command = CancelDeletion(actor=actor, now=clock.now(), generation=generation)
+    cancelled = await context.client.cancel_deletion(project, command)
+    return CancelAnswer.model_validate(cancelled.model_dump())
+
+
+async def move_deletion(
+    context: Context, actor: Actor, project: str, body: DeletionMove, generation: int | None
+) -> DeletionAnswer:
+    """Move the deletion of a project."""
+    _check(project)
+    if body.grace is not None and body.due_at is not None:
+        raise LifecycleError(Code.GRACE_AND_DUE_AT, field="due_at")
+    command = RescheduleDeletion(
+        actor=actor,
+        now=clock.now(),
+        generation=generation,
+        grace_seconds=None if body.grace is None else body.grace.total_seconds(),
+        due_at=body.due_at,
+    )
+    return deletion_answer(project, await context.client.reschedule_deletion(project, command))
+
+
+async def run_deletion(
+    context: Context, actor: Actor, project: str, generation: int | None, idempotency_key: str | None
+) -> DeletionAnswer:
+    """Expedite the deletion of a project."""
+    _check(project)
+    command = ExpediteDeletion(actor=actor, now=clock.now(), generation=generation)
+    deletion = await context.client.expedite_deletion(
+        project, command, idempotency_key=idempotency(actor, idempotency_key, "expedite")
+    )
+    return deletion_answer(project, deletion)
+
+
+def _check(project: str) -> None:
+    if not ids.is_project_id(project):
+        raise LifecycleError(Code.PROJECT_NOT_FOUND)
+
+
+KINDS: Mapping[str, Operations] = {
+    entries.KIND: Operations(cancel_deletion, move_deletion, run_deletion),
+}

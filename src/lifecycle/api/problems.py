@@ -1,0 +1,106 @@
+"""Turns every error into a problem document (RFC 9457)."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from lifecycle import ids
+from lifecycle.db import DatabaseDownError, refusal
+from lifecycle.errors import Code, LifecycleError
+
+MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+def document(error: LifecycleError, **more: object) -> dict[str, Any]:
+    """The problem document of a refusal."""
+    return {
+        "type": f"/errors/{error.code.value}",
+        "title": HTTPStatus(error.status_code).phrase,
+        "status": error.status_code,
+        "detail": error.message,
+        "code": error.code.value,
+        "hint": error.hint,
+        **error.params,
+        **more,
+    }
+
+
+def response(error: LifecycleError, **more: object) -> JSONResponse:
+    """The answer that carries the problem document."""
+    headers = {}
+    if "retry_after_seconds" in error.params:
+        headers["Retry-After"] = error.params["retry_after_seconds"]
+    if error.status_code == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(
+        document(error, **more), status_code=error.status_code, media_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def invalid(field: str, problem: str) -> LifecycleError:
+    """A refusal of one field."""
+    return LifecycleError(Code.INVALID_REQUEST, problem=f"{field}: {problem}", field=field)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every kind of error with a problem document."""
+    app.add_exception_handler(LifecycleError, _refused)
+    app.add_exception_handler(DatabaseDownError, _database_down)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _not_routed)
+    app.add_exception_handler(Exception, _broken)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, LifecycleError)  # noqa: S101  the handler is registered for it
+    return response(error)
+
+
+async def _database_down(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DatabaseDownError)  # noqa: S101  the handler is registered for it
+    return response(refusal(error))
+
+
+async def _not_valid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  the handler is registered for it
+    found = error.errors()
+    if found and found[0]["type"] == "json_invalid":
+        return response(
+            LifecycleError(
+                Code.MALFORMED_JSON, problem=str(found[0].get("ctx", {}).get("error", "unreadable"))
+            )
+        )
+    errors = [{"field": _field(one), "problem": one["msg"]} for one in found]
+    first = errors[0] if errors else {"field": "body", "problem": "not valid"}
+    return response(invalid(first["field"], first["problem"]), errors=errors)
+
+
+async def _not_routed(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  the handler is registered for it
+    path = request.url.path[:200]
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer = response(LifecycleError(Code.METHOD_NOT_ALLOWED, path=path, method=request.method))
+        answer.headers.update(error.headers or {})
+        return answer
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return response(LifecycleError(Code.NOT_FOUND, path=path))
+    return response(LifecycleError(Code.MALFORMED_JSON, problem=str(error.detail)))
+
+
+async def _broken(_: Request, error: Exception) -> JSONResponse:
+    reference = ids.new("err")
+    _log.error("unexpected error reference=%s", reference, exc_info=error)
+    return response(LifecycleError(Code.INTERNAL, reference=reference))
+
+
+def _field(error: Mapping[str, Any]) -> str:
+    location: Sequence[object] = error["loc"]
+    named = [str(part) for part in location if part not in ("body", "query", "path", "header")]
+    return ".".join(named) or "body"

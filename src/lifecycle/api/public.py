@@ -1,0 +1,128 @@
+"""What needs no API key: health, metrics, error pages, and the page behind a cancel link."""
+
+from html import escape
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from lifecycle.access import links
+from lifecycle.api.context import ContextOf
+from lifecycle.api.operations import cancel_deletion
+from lifecycle.errors import CATALOG, Code, LifecycleError
+from lifecycle.health import Check, check
+from lifecycle.ledger import store
+from lifecycle.ledger.entry import ActionState
+from lifecycle.models import Actor, Role
+
+router = APIRouter(tags=["public"])
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex"><title>{title}</title>
+<style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark}}
+button{{font:inherit;padding:.5rem 1.2rem}}</style></head>
+<body><h1>{title}</h1><p>{text}</p>{more}</body></html>"""
+
+_BUTTON = '<form method="post"><button type="submit">Cancel the deletion</button></form>'
+
+Token = Annotated[
+    str, Path(max_length=2000, description="The token in the link.", examples=["eyJrZXkiOiIuLi4ifQ"])
+]
+
+
+@router.get("/healthz", summary="Is the process up?", response_class=PlainTextResponse)
+async def healthz() -> str:
+    """Answers `ok` as long as the process runs."""
+    return "ok"
+
+
+@router.get(
+    "/readyz",
+    summary="Can it do its work?",
+    responses={503: {"model": list[Check]}},
+)
+async def readyz(context: ContextOf, response: Response) -> list[Check]:
+    """Runs all checks; 503 only when the worker cannot be reached through the engine.
+
+    Without the database a cancel still works, so an API without it stays ready.
+    """
+    checks = await check(context.settings, context.db, context.engine, context.client)
+    if not all(one.ok for one in checks if one.name == "worker"):
+        response.status_code = 503
+    return checks
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
+async def metrics(context: ContextOf) -> Response:
+    """Pending actions by state, what the reconciler found, and how long ago it looked."""
+    registry = CollectorRegistry()
+    pending = Gauge("lifecycle_actions", "Open actions by state.", ["state"], registry=registry)
+    counts = await store.count_open(context.db)
+    for state in ActionState:
+        if state.is_open:
+            pending.labels(state.value).set(counts.get(state.value, 0))
+    reconciler = await context.client.findings()
+    Gauge("lifecycle_reconciler_findings", "Present findings.", registry=registry).set(
+        len(reconciler.findings)
+    )
+    Gauge("lifecycle_reconciler_rearmed", "Wake-ups armed again, ever.", registry=registry).set(
+        reconciler.rearmed
+    )
+    swept = reconciler.swept_at.timestamp() if reconciler.swept_at else 0
+    Gauge("lifecycle_reconciler_swept_at_seconds", "Last sweep, Unix time.", registry=registry).set(swept)
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/errors/{code}", summary="Explain an error code")
+async def explain(
+    code: Annotated[str, Path(max_length=60, examples=["deletion_started"])],
+) -> dict[str, Any]:
+    """What an error code means and what to do; the `type` of every problem document leads here."""
+    try:
+        known = Code(code)
+    except ValueError as error:
+        raise LifecycleError(Code.NOT_FOUND, path=f"/errors/{code}") from error
+    row = CATALOG[known]
+    return {"code": known.value, "status": row.status, "message": row.message, "hint": row.hint}
+
+
+@router.get("/cancel/{token}", summary="Page of a cancel link", response_class=HTMLResponse)
+async def cancel_page(token: Token, context: ContextOf) -> HTMLResponse:
+    """Shows a page with one button; opening it changes nothing, since mail scanners open links."""
+    try:
+        link = links.parse(context.vault, token)
+    except LifecycleError as error:
+        return _page("This link is not valid", f"{error.message} {error.hint}", status=error.status_code)
+    return _page(
+        "Cancel this deletion?", f"The deletion of project {link.project} is scheduled.", more=_BUTTON
+    )
+
+
+@router.post("/cancel/{token}", summary="Use a cancel link", response_class=HTMLResponse)
+async def use_cancel_link(token: Token, context: ContextOf) -> HTMLResponse:
+    """Cancels the one generation that the link is for, and says what happened when that is too late."""
+    try:
+        link = links.parse(context.vault, token)
+        actor = Actor(workspace=link.workspace, key="", person="cancel link", role=Role.OPERATOR)
+        cancelled = await cancel_deletion(context, actor, link.project, link.generation)
+    except LifecycleError as error:
+        return _page("Not cancelled by this link", f"{error.message} {error.hint}", status=error.status_code)
+    return _page(
+        "Cancelled", f"Project {link.project} stays. Cancelled at {cancelled.cancelled_at:%F %T} UTC."
+    )
+
+
+def _page(title: str, text: str, *, more: str = "", status: int = 200) -> HTMLResponse:
+    page = _PAGE.format(title=escape(title), text=escape(text), more=more)
+    policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"
+    return HTMLResponse(
+        page,
+        status_code=status,
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": policy,
+            "Referrer-Policy": "no-referrer",
+        },
+    )

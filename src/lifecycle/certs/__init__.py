@@ -1,0 +1,1 @@
+"""No certificate expires unnoticed, no key is stored in clear."""

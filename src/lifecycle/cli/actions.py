@@ -1,0 +1,109 @@
+"""`lifecycle actions`: what is pending, and what can be done about it."""
+
+from typing import Annotated
+
+import typer
+
+from lifecycle.cli import http, output
+from lifecycle.cli.output import Json
+from lifecycle.cli.projects import DueAt, Generation, Grace
+
+app = typer.Typer(help="Everything that is going to happen.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ACTION", help="Such as project-deletion/prj_…")]
+
+
+@app.command("list")
+def list_all(
+    state: Annotated[
+        str | None,
+        typer.Option(help="pending, blocked, running, done, cancelled, failed or all; open ones else."),
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only of this project.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most items.")] = 100,
+    json: Json = False,
+) -> None:
+    """List actions, soonest first."""
+    answer = http.call(
+        "GET",
+        "/v1/actions",
+        query={"state": state, "kind": kind, "project": project, "limit": str(limit)},
+    )
+    if json:
+        output.show_json(answer)
+        return
+    rows = [
+        (
+            output.in_how_long(one["due_at"]) if one["state"] in ("pending", "blocked", "running") else "",
+            one["state"],
+            one["id"],
+            one["requested_by"],
+            one["reason"],
+        )
+        for one in answer["items"]
+    ]
+    output.table(("DUE IN", "STATE", "ACTION", "BY", "REASON"), rows, empty="Nothing is pending.")
+    if answer["next_cursor"]:
+        output.err.print(f"There are more than {limit}; see --limit.")
+
+
+@app.command()
+def show(action: Id, json: Json = False) -> None:
+    """Show one action."""
+    found = http.call("GET", _path(action))
+    if json:
+        output.show_json(found)
+        return
+    output.lines(
+        [
+            ("action", found["id"]),
+            ("state", found["state"]),
+            ("due", output.due(found["due_at"])),
+            ("reason", found["reason"]),
+            ("requested by", found["requested_by"]),
+            ("generation", str(found["generation"])),
+        ]
+    )
+
+
+@app.command()
+def cancel(action: Id, if_generation: Generation = None, json: Json = False) -> None:
+    """Cancel an action."""
+    cancelled = http.call("DELETE", _path(action), if_match=if_generation)
+    if json:
+        output.show_json(cancelled)
+    else:
+        output.out.print(f"Cancelled: {action} (generation {cancelled['generation']}).")
+
+
+@app.command()
+def move(
+    action: Id,
+    grace: Grace = None,
+    due_at: DueAt = None,
+    if_generation: Generation = None,
+    json: Json = False,
+) -> None:
+    """Give an action another due time."""
+    body = {name: value for name, value in (("grace", grace), ("due_at", due_at)) if value is not None}
+    moved = http.call("PATCH", _path(action), body=body, if_match=if_generation)
+    if json:
+        output.show_json(moved)
+    else:
+        output.out.print(f"Moved: {action} is due {output.due(moved['due_at'])}.")
+
+
+@app.command()
+def run(action: Id, if_generation: Generation = None, json: Json = False) -> None:
+    """Bring an action forward; a project deletion needs a second administrator for it."""
+    moved = http.call("POST", f"{_path(action)}/run", if_match=if_generation)
+    if json:
+        output.show_json(moved)
+    else:
+        output.out.print(f"Brought forward: {action} is due {output.due(moved['due_at'])}.")
+
+
+def _path(action: str) -> str:
+    kind, _, key = action.partition("/")
+    return f"/v1/actions/{http.quoted(kind)}/{http.quoted(key)}"

@@ -1,0 +1,59 @@
+"""`lifecycle`: puts the commands together and turns errors into exit codes.
+
+Exit codes: 0 done, 1 a fault (try again, or mend something), 2 a refusal (another request is needed).
+"""
+
+import sys
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from lifecycle.cli import actions, keys, output, projects, receipts, servers
+from lifecycle.cli.http import CommandError
+from lifecycle.vault import VaultError
+
+app = typer.Typer(
+    name="lifecycle",
+    help="Things happen later, and exactly as agreed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("dev")(servers.dev)
+app.command("api")(servers.api)
+app.command("worker")(servers.worker)
+app.command("migrate")(servers.migrate_database)
+app.command("register")(servers.register)
+app.command("doctor")(servers.doctor)
+app.command("audit")(receipts.audit)
+app.add_typer(projects.app, name="project")
+app.add_typer(actions.app, name="actions")
+app.add_typer(receipts.app, name="receipt")
+app.add_typer(keys.app, name="key")
+app.add_typer(keys.vault_app, name="vault")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except CommandError as error:
+        if "--json" in sys.argv:
+            output.show_json(error.problem)
+        _complain(str(error), error.hint)
+        sys.exit(2 if error.refusal else 1)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"])
+        _complain(
+            f"The setting LIFECYCLE_{name.upper()} is not valid: {first['msg']}.", "See docs/settings.md."
+        )
+        sys.exit(2)
+    except VaultError as error:
+        _complain(f"The key ring cannot be used: {error}.", "Set LIFECYCLE_KEY_ENCRYPTION_KEY_FILE.")
+        sys.exit(2)
+
+
+def _complain(message: str, hint: str) -> None:
+    output.err.print(f"[red]error:[/red] {escape(message)}")
+    output.err.print(f"hint: {escape(hint)}")

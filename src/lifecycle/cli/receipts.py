@@ -1,0 +1,116 @@
+"""`lifecycle receipt` and `lifecycle audit`: proof of what happened."""
+
+import asyncio
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import aiohttp
+import typer
+
+from lifecycle.cli import http, output
+from lifecycle.cli.http import CommandError
+from lifecycle.cli.output import Json
+from lifecycle.errors import LifecycleError
+from lifecycle.receipts import signing
+
+app = typer.Typer(help="Receipts of finished deletions.", no_args_is_help=True)
+
+
+@app.command()
+def show(
+    project: Annotated[str, typer.Argument(help="Id or slug of the deleted project.")], json: Json = False
+) -> None:
+    """Print the receipt of a deleted project, as compact JWS."""
+    tombstone = http.call("GET", f"/v1/tombstones/{http.quoted(project)}")
+    output.show_json(tombstone) if json else typer.echo(tombstone["receipt"])
+
+
+@app.command()
+def verify(
+    receipt: Annotated[str, typer.Argument(help="File with the receipt, or - for standard input.")] = "-",
+    jwks: Annotated[str | None, typer.Option(help="File or URL of the keys; the API's else.")] = None,
+    json: Json = False,
+) -> None:
+    """Check a receipt against the published keys and show what it states. Needs no API key with --jwks."""
+    text = sys.stdin.read() if receipt == "-" else _read(Path(receipt))
+    try:
+        stated = signing.verify(text, _keys(jwks))
+    except LifecycleError as error:
+        raise CommandError(
+            error.message,
+            error.hint,
+            refusal=True,
+            problem={"code": error.code.value, "detail": error.message},
+        ) from error
+    if json:
+        output.show_json(stated)
+        return
+    output.out.print("[green]The receipt is genuine.[/green]")
+    output.lines(
+        [
+            ("project", f"{stated['slug']} ({stated['project']})"),
+            ("deleted", stated["deleted_at"]),
+            ("requested by", stated["requested_by"]),
+            ("reason", stated["reason"]),
+            *(
+                (f"removed {line['subsystem']}", f"{line['count']}; {line['evidence']}")
+                for line in stated["removed"]
+            ),
+        ]
+    )
+
+
+def audit(
+    project: Annotated[str | None, typer.Option(help="Only of this project, by id or slug.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most items.")] = 50,
+    json: Json = False,
+) -> None:
+    """Read the audit log, newest first."""
+    answer = http.call("GET", "/v1/audit", query={"project": project, "limit": str(limit)})
+    if json:
+        output.show_json(answer)
+        return
+    rows = [
+        (
+            one["at"][:19].replace("T", " "),
+            one["action"],
+            one["actor"],
+            one["project"] or "",
+            ", ".join(f"{name}={value}" for name, value in one["detail"].items() if name != "cancel_url"),
+        )
+        for one in answer["items"]
+    ]
+    output.table(("AT (UTC)", "ACTION", "BY", "PROJECT", "DETAIL"), rows, empty="Nothing happened yet.")
+
+
+def _keys(source: str | None) -> dict[str, Any]:
+    address = source or f"{http.target().url.rstrip('/')}/.well-known/jwks.json"
+    text = asyncio.run(_fetch(address)) if "://" in address else _read(Path(address))
+    try:
+        found: dict[str, Any] = jsonlib.loads(text)
+    except ValueError as error:
+        raise CommandError(
+            f"{address} holds no JWK set.", "Give the API's /.well-known/jwks.json.", refusal=True
+        ) from error
+    return found
+
+
+async def _fetch(url: str) -> str:
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return await response.text()
+    except aiohttp.ClientError as error:
+        raise CommandError(
+            f"{url} cannot be reached.", "Give a saved copy of the keys with --jwks.", refusal=False
+        ) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(
+            f"{path} cannot be read: {error}.", "Give a text file, or - for standard input.", refusal=True
+        ) from error

@@ -1,0 +1,139 @@
+"""`lifecycle dev | api | worker | migrate | register | doctor`: run it, and see that it is well."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
+
+from lifecycle import endpoint, health, migrate, resources
+from lifecycle.api.app import create_app
+from lifecycle.cli import output
+from lifecycle.cli.http import CommandError
+from lifecycle.cli.output import Json
+from lifecycle.client import Client
+from lifecycle.dev import console as dev_console
+from lifecycle.engine import Deployment, Engine, EngineDownError
+from lifecycle.health import Check
+from lifecycle.settings import Settings
+
+T = TypeVar("T")
+_KEEP_ALIVE_SECONDS = 75
+_GRACEFUL_SECONDS = 3
+
+
+def dev(
+    root: Annotated[Path, typer.Option(help="Folder for data, logs and keys.")] = Path(".dev"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget all data first.")] = False,
+    api_port: Annotated[int, typer.Option(help="Port of the API; a free one when 0.")] = 0,
+    engine_port: Annotated[int, typer.Option(help="Port of the engine's ingress; a free one when 0.")] = 0,
+) -> None:
+    """Start everything on this machine: engine, database, worker and API. Ctrl-C stops it; data stays."""
+    given = {name: port for name, port in (("api", api_port), ("restate_ingress", engine_port)) if port}
+    raise typer.Exit(dev_console.run(root.absolute(), fresh=fresh, given_ports=given))
+
+
+def api() -> None:
+    """Serve the API."""
+    settings = _settings()
+    _log_to_stderr()
+    _serve(create_app(settings), settings.api_host, settings.api_port)
+
+
+def worker() -> None:
+    """Serve the handlers that the engine calls, and register them."""
+    settings = _settings()
+    _log_to_stderr()
+    _serve(endpoint.worker(settings), settings.worker_host, settings.worker_port)
+
+
+def migrate_database() -> None:
+    """Bring the database to the schema of this release."""
+    settings = _settings()
+    try:
+        before, after = migrate.upgrade(settings.database_url.get_secret_value())
+    except (SQLAlchemyError, migrate.MigrationBusyError) as error:
+        raise CommandError(
+            f"The database could not be migrated: {error}",
+            "Check LIFECYCLE_DATABASE_URL, and repeat: every migration can be run again.",
+            refusal=False,
+        ) from error
+    output.out.print(f"Schema {after}" + (" already." if before == after else f", was {before or 'empty'}."))
+
+
+def register() -> None:
+    """Register the worker with the engine. A worker does this itself unless it was told not to."""
+    settings = _settings()
+    try:
+        deployment = asyncio.run(_register(settings))
+    except EngineDownError as error:
+        raise CommandError(
+            f"The worker could not be registered: {error}",
+            "Check LIFECYCLE_RESTATE_ADMIN_URL, and that the engine reaches LIFECYCLE_WORKER_PUBLIC_URL.",
+            refusal=False,
+        ) from error
+    output.out.print(f"Registered {deployment.uri} as {deployment.id}.")
+
+
+def doctor(json: Json = False) -> None:
+    """Check every part, and say how to mend what is not well."""
+    settings = _settings()
+    checks = asyncio.run(_check(settings))
+    if json:
+        output.show_json([one.model_dump() for one in checks])
+    else:
+        for one in checks:
+            mark = "[green]ok  [/green]" if one.ok else "[red]bad [/red]"
+            output.out.print(f"{mark} [bold]{one.name}[/bold]: {one.detail}")
+            if one.hint:
+                output.out.print(f"     hint: {one.hint}")
+    if not all(one.ok for one in checks):
+        raise typer.Exit(1)
+
+
+async def _register(settings: Settings) -> Deployment:
+    engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
+    try:
+        return await engine.register(endpoint.registered_url(settings))
+    finally:
+        await engine.close()
+
+
+async def _check(settings: Settings) -> list[Check]:
+    db = resources.database(settings)
+    engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
+    try:
+        async with Client.opened(settings) as client:
+            return await health.check(settings, db, engine, client)
+    finally:
+        await engine.close()
+        await db.close()
+
+
+def _settings() -> Settings:
+    return Settings()
+
+
+def _serve(app: Any, host: str, port: int) -> None:
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+    )
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+    )

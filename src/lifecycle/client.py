@@ -1,0 +1,162 @@
+"""What API, command line and worker may ask of the engine; every refusal comes back as LifecycleError."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+from pydantic import BaseModel, TypeAdapter
+
+from lifecycle.errors import Code, LifecycleError
+from lifecycle.scheduler.model import (
+    CancelDeletion,
+    Cancelled,
+    ConfigureProject,
+    CreateProject,
+    Deletion,
+    ExpediteDeletion,
+    PlaceHold,
+    Project,
+    PurgeProgress,
+    Read,
+    ReleaseHold,
+    RescheduleDeletion,
+    Scheduled,
+    ScheduleDeletion,
+)
+from lifecycle.scheduler.reconciler import KEY as RECONCILER_KEY
+from lifecycle.scheduler.reconciler import ReconcilerState
+from lifecycle.settings import Settings
+
+T = TypeVar("T")
+
+
+class Client:
+    """The engine's ingress, one method per handler that may be called from outside.
+
+    Every method raises LifecycleError: a refusal of the handler, or `engine_unavailable` when there was no
+    answer in time. After the latter the outcome of a change is unknown.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, ingress_url: str) -> None:
+        self._session = session
+        self._url = ingress_url.rstrip("/")
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: Settings) -> AsyncIterator[Self]:
+        """A client for the time of the block."""
+        timeout = aiohttp.ClientTimeout(total=settings.request_timeout.total_seconds())
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            yield cls(session, settings.restate_ingress_url)
+
+    async def create_project(
+        self, project: str, command: CreateProject, *, idempotency_key: str | None = None
+    ) -> Project:
+        """Make a project with this id."""
+        return await self._project(project, "create", command, Project, idempotency_key)
+
+    async def configure_project(self, project: str, command: ConfigureProject) -> Project:
+        """Change the project's settings."""
+        return await self._project(project, "configure", command, Project)
+
+    async def schedule_deletion(
+        self, project: str, command: ScheduleDeletion, *, idempotency_key: str | None = None
+    ) -> Scheduled:
+        """Start the countdown."""
+        return await self._project(project, "schedule_deletion", command, Scheduled, idempotency_key)
+
+    async def cancel_deletion(self, project: str, command: CancelDeletion) -> Cancelled:
+        """End the countdown."""
+        return await self._project(project, "cancel_deletion", command, Cancelled)
+
+    async def reschedule_deletion(self, project: str, command: RescheduleDeletion) -> Deletion:
+        """Move the due time."""
+        return await self._project(project, "reschedule_deletion", command, Deletion)
+
+    async def expedite_deletion(
+        self, project: str, command: ExpediteDeletion, *, idempotency_key: str | None = None
+    ) -> Deletion:
+        """Delete as soon as the floor allows."""
+        return await self._project(project, "expedite_deletion", command, Deletion, idempotency_key)
+
+    async def place_hold(self, project: str, command: PlaceHold) -> Deletion:
+        """Stop the deletion from firing."""
+        return await self._project(project, "place_hold", command, Deletion)
+
+    async def release_hold(self, project: str, command: ReleaseHold) -> Deletion:
+        """Take a hold away."""
+        return await self._project(project, "release_hold", command, Deletion)
+
+    async def deletion(self, project: str, read: Read) -> Deletion:
+        """The deletion as it stands."""
+        return await self._project(project, "deletion", read, Deletion)
+
+    async def purge_progress(self, project: str, generation: int, read: Read) -> PurgeProgress | None:
+        """How far the purge is; None before its first step and a day after its last."""
+        try:
+            return await self._call(f"ProjectDeletion/{project}.{generation}/progress", read, PurgeProgress)
+        except LifecycleError as error:
+            if error.code is Code.PROJECT_NOT_FOUND:
+                return None
+            raise
+
+    async def start_reconciler(self) -> None:
+        """See to it that the reconciler's loop runs."""
+        await self._call(f"Reconciler/{RECONCILER_KEY}/start", None, type(None))
+
+    async def findings(self) -> ReconcilerState:
+        """What the reconciler found."""
+        return await self._call(f"Reconciler/{RECONCILER_KEY}/findings", None, ReconcilerState)
+
+    async def _project(
+        self,
+        project: str,
+        handler: str,
+        argument: BaseModel,
+        answer: type[T],
+        idempotency_key: str | None = None,
+    ) -> T:
+        path = f"ProjectService/{quote(project, safe='')}/{handler}"
+        return await self._call(path, argument, answer, idempotency_key)
+
+    async def _call(
+        self, path: str, argument: BaseModel | None, answer: type[T], idempotency_key: str | None = None
+    ) -> T:
+        headers = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
+        body = None
+        if argument is not None:
+            headers["content-type"] = "application/json"
+            body = argument.model_dump_json().encode()
+        try:
+            async with self._session.post(
+                f"{self._url}/restate/call/{path}",
+                data=body,
+                headers=headers,
+                skip_auto_headers=("Content-Type",),
+            ) as response:
+                text = await response.read()
+                status = response.status
+        except TimeoutError as error:
+            raise _unavailable("no answer in time") from error
+        except aiohttp.ClientError as error:
+            raise _unavailable(type(error).__name__) from error
+        if status >= 400:  # noqa: PLR2004  HTTP: client or server error
+            raise _refusal(status, text)
+        return TypeAdapter(answer).validate_json(text or b"null")
+
+
+def _unavailable(problem: str) -> LifecycleError:
+    return LifecycleError(Code.ENGINE_UNAVAILABLE, problem=problem, retry_after_seconds="2")
+
+
+def _refusal(status: int, text: bytes) -> LifecycleError:
+    try:
+        answer: Mapping[str, Any] = TypeAdapter(dict[str, Any]).validate_json(text)
+        metadata = {str(name): str(value) for name, value in (answer.get("metadata") or {}).items()}
+        return LifecycleError(Code(metadata.pop("code")), **metadata)
+    except (ValueError, KeyError):
+        # Not one of our refusals: the engine itself, for example before the worker is registered.
+        return _unavailable(f"status {status}: {text[:200].decode(errors='replace')}")

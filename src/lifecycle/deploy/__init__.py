@@ -1,0 +1,1 @@
+"""One live deployment per environment, switched in one piece."""

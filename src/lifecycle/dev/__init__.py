@@ -1,0 +1,1 @@
+"""Private copies of the real servers, for `lifecycle dev` and for the tests."""

@@ -1,0 +1,217 @@
+"""The whole of Lifecycle on one machine: engine, database, worker and API, in one folder.
+
+The folder holds everything: data, logs, keys and `ready.json`. Nothing outside it is touched.
+"""
+
+import asyncio
+import fcntl
+import json
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from lifecycle import clock, ids, migrate, vault
+from lifecycle.access import keys, store
+from lifecycle.db import Database
+from lifecycle.dev import identity, ports
+from lifecycle.dev.process import Child
+from lifecycle.dev.servers import Engine, MariaDb, Own, answers
+from lifecycle.models import Role
+from lifecycle.settings import Settings
+
+PORTS = ("restate_ingress", "restate_admin", "restate_node", "mysql", "worker", "api")
+WORKSPACE = "dev"
+PERSON = "admin@example.com"
+_HOST = "127.0.0.1"
+
+
+class AlreadyRunningError(Exception):
+    """Another stack runs in the same folder."""
+
+
+class Stack:
+    """Private servers under `root`.
+
+    Args:
+        root: the folder; made when it is not there.
+        given_ports: ports to use instead of free ones.
+        engine_environment: further settings of restate-server.
+        settings: further settings of Lifecycle, by name of the environment variable.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        given_ports: Mapping[str, int] | None = None,
+        engine_environment: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.root = root
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _lock(root / "lock")
+        (root / "ready.json").unlink(missing_ok=True)
+        self.ports = ports.assign(PORTS, remembered=root / "ports.json", given=given_ports or {})
+        identity_key = root / "identity.pem"
+        public_key = identity.ensure(identity_key)
+        self.engine = Engine(
+            root / "restate",
+            self.ports,
+            log=self._log("restate-server"),
+            identity_key=identity_key,
+            extra=engine_environment,
+        )
+        self.database = MariaDb(
+            root / "mariadb",
+            self.ports["mysql"],
+            password=_remembered(root / "mysql-password", lambda: secrets.token_hex(16)),
+            log=self._log("mariadb"),
+        )
+        _remembered(root / "key-ring", lambda: vault.new_ring_line("dev"))
+        self.environment: dict[str, str] = {
+            "LIFECYCLE_DATABASE_URL": self.database.url,
+            "LIFECYCLE_RESTATE_INGRESS_URL": self.engine.ingress_url,
+            "LIFECYCLE_RESTATE_ADMIN_URL": self.engine.admin_url,
+            "LIFECYCLE_RESTATE_IDENTITY_KEYS": public_key,
+            "LIFECYCLE_WORKER_PORT": str(self.ports["worker"]),
+            "LIFECYCLE_WORKER_PUBLIC_URL": f"http://{_HOST}:{self.ports['worker']}",
+            "LIFECYCLE_API_PORT": str(self.ports["api"]),
+            "LIFECYCLE_API_URL": self.api_url,
+            "LIFECYCLE_KEY_ENCRYPTION_KEY_FILE": str(root / "key-ring"),
+            "LIFECYCLE_DELETION_MIN_GRACE": "1s",
+            "LIFECYCLE_DELETION_EXPEDITE_FLOOR": "1s",
+            "LIFECYCLE_DELETION_RELEASE_NOTICE": "1m",
+            "LIFECYCLE_RECONCILER_INTERVAL": "10s",
+            **(settings or {}),
+        }
+        self.worker = Own(
+            "worker",
+            url=f"http://{_HOST}:{self.ports['worker']}",
+            health="/health",
+            environment=self.environment,
+            log=self._log("worker"),
+        )
+        self.api = Own(
+            "api", url=self.api_url, health="/healthz", environment=self.environment, log=self._log("api")
+        )
+
+    @property
+    def api_url(self) -> str:
+        """Where the API answers."""
+        return f"http://{_HOST}:{self.ports['api']}"
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """All processes, in the order in which they start."""
+        return self.database.child, self.engine.child, self.worker.child, self.api.child
+
+    def settings(self) -> Settings:
+        """The settings of the stack's own processes."""
+        known = {f"LIFECYCLE_{name.upper()}": name for name in Settings.model_fields}
+        values: dict[str, Any] = {known[name]: value for name, value in self.environment.items()}
+        return Settings.model_validate(values)
+
+    async def start(self, started: Callable[[str], None] = lambda _: None) -> dict[str, str | None]:
+        """Start everything in order and return what `ready.json` says.
+
+        Args:
+            started: told the name of each part as it comes up.
+
+        Raises:
+            StartError: a server did not come up.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_then(self.database.start(), lambda: started("mariadb")))
+            group.create_task(_then(self.engine.start(), lambda: started("restate-server")))
+        await asyncio.to_thread(migrate.upgrade, self.database.url)
+        started("migrations")
+        await self.worker.start()
+        started("worker")
+        await self.api.start()
+        await self.worker.child.wait_until(self._is_registered, within=timedelta(seconds=60))
+        started("api")
+        return await self._write_ready()
+
+    async def stop(self) -> None:
+        """Stop everything; the engine before the worker, which else waits for its calls. The data stays."""
+        (self.root / "ready.json").unlink(missing_ok=True)
+        for part in (self.api, self.engine, self.worker, self.database):
+            await part.child.stop()
+        self._lock.close()
+
+    async def _is_registered(self) -> bool:
+        return await answers(f"{self.api_url}/readyz")
+
+    async def _write_ready(self) -> dict[str, str | None]:
+        ready: dict[str, str | None] = {
+            "api_url": self.api_url,
+            "console_url": None,
+            "api_key": await self._administrator_key(),
+            "restate_ingress_url": self.engine.ingress_url,
+            "restate_admin_url": self.engine.admin_url,
+            "mysql_url": self.database.url,
+            "acme_directory_url": None,
+            "gateway_http_url": None,
+            "gateway_https_url": None,
+            "ca_bundle": None,
+        }
+        partial = self.root / "ready.json.part"
+        partial.touch(mode=0o600)
+        partial.write_text(json.dumps(ready, indent=2) + "\n", encoding="utf-8")
+        partial.rename(self.root / "ready.json")
+        return ready
+
+    async def _administrator_key(self) -> str:
+        kept = self.root / "api-key"
+        if not kept.exists():
+            db = Database(self.database.url, size=1, deadline=timedelta(seconds=10))
+            try:
+                workspace = await store.ensure_workspace(
+                    db, workspace_id=ids.new("ws"), name=WORKSPACE, now=clock.now()
+                )
+                key = await keys.create(
+                    db, workspace=workspace, person=PERSON, role=Role.ADMINISTRATOR, by=None
+                )
+            finally:
+                await db.close()
+            _remembered(kept, lambda: key.token)
+        return kept.read_text(encoding="utf-8").strip()
+
+    def _log(self, name: str) -> Path:
+        return self.root / "logs" / f"{name}.log"
+
+
+def erase(root: Path) -> None:
+    """Remove everything that a stack left in `root`.
+
+    Raises:
+        AlreadyRunningError: a stack runs there.
+    """
+    if root.exists():
+        _lock(root / "lock").close()
+        shutil.rmtree(root)
+
+
+def _lock(path: Path) -> IO[str]:
+    handle = path.open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise AlreadyRunningError(f"another 'lifecycle dev' runs in {path.parent}") from None
+    return handle
+
+
+def _remembered(path: Path, make: Callable[[], str]) -> str:
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(make() + "\n", encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
+
+
+async def _then(work: Awaitable[None], after: Callable[[], None]) -> None:
+    await work
+    after()

@@ -1,0 +1,58 @@
+"""Binds every Restate service in one place, and serves them as the worker."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import restate
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from lifecycle import resources
+from lifecycle.client import Client
+from lifecycle.ledger.service import ledger
+from lifecycle.registration import keep_registered
+from lifecycle.scheduler.projects import project_service
+from lifecycle.scheduler.purge import project_deletion
+from lifecycle.scheduler.reconciler import reconciler
+from lifecycle.settings import Settings
+
+SERVICES = (project_service, project_deletion, ledger, reconciler)
+
+
+def release() -> str:
+    """The digest of this package's code.
+
+    It is part of the URL under which a worker registers, so that the engine takes other code for another
+    deployment: running invocations stay with the code that began them, delayed calls fire on the newest.
+    """
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def registered_url(settings: Settings) -> str:
+    """The URL under which the engine knows this worker."""
+    return f"{settings.worker_public_url.rstrip('/')}/{release()}"
+
+
+def worker(settings: Settings) -> Starlette:
+    """The ASGI application of the worker. It registers itself for as long as it runs."""
+    services = restate.app(SERVICES, identity_keys=list(settings.restate_identity_keys) or None)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with resources.opened(settings) as available, Client.opened(settings) as client:
+            registration = asyncio.create_task(keep_registered(available, client, registered_url(settings)))
+            yield
+            registration.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await registration
+
+    return Starlette(lifespan=lifespan, routes=[Mount("/", app=services)])

@@ -1,0 +1,207 @@
+"""The engine's admin API: registration, and what the engine knows about our objects and timers.
+
+The only place with SQL for the engine's introspection tables. All of it reads; nothing here decides.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import aiohttp
+
+# Wake-ups fire on the handler named when they were sent; both stay valid for ever.
+_WAKE_HANDLERS = "('expire', 'remind')"
+# A wake-up counts as the one that is wanted when it comes at most this long after the wanted time.
+_TIMER_TOLERANCE = "INTERVAL '2 seconds'"
+
+# The state of every deletion, with the parts that the checks need picked out of the JSON.
+_DELETIONS = """
+    SELECT service_key AS project,
+           (regexp_match(value_utf8, '"phase":"([a-z]+)"'))[1] AS phase,
+           (regexp_match(value_utf8, '"workspace":"([^"]+)"'))[1] AS workspace,
+           CAST((regexp_match(value_utf8, '"generation":([0-9]+)'))[1] AS BIGINT) AS generation,
+           CAST((regexp_match(value_utf8, '"wake_at":"([^"]+)"'))[1] AS TIMESTAMP) AS wake_at,
+           CAST((regexp_match(value_utf8, '"started_at":"([^"]+)"'))[1] AS TIMESTAMP) AS started_at
+    FROM state WHERE service_name = 'ProjectService' AND key = 'deletion'
+"""
+
+_MISSING_TIMERS = f"""
+    SELECT d.project, d.workspace, d.generation, CAST(d.wake_at AS VARCHAR) AS moment FROM ({_DELETIONS}) d
+    LEFT ANTI JOIN (
+        SELECT target_service_key AS project, CAST(scheduled_start_at AS TIMESTAMP) AS start_at
+        FROM sys_invocation
+        WHERE target_service_name = 'ProjectService' AND target_handler_name IN {_WAKE_HANDLERS}
+          AND status <> 'completed'
+    ) t ON d.project = t.project AND (t.start_at IS NULL OR t.start_at <= d.wake_at + {_TIMER_TOLERANCE})
+    WHERE d.phase = 'scheduled' AND d.wake_at IS NOT NULL
+"""  # noqa: S608  made of constants
+
+_OVERDUE = f"""
+    SELECT project, workspace, generation, CAST(wake_at AS VARCHAR) AS moment FROM ({_DELETIONS})
+    WHERE phase = 'scheduled' AND wake_at < to_timestamp_seconds(%d)
+"""  # noqa: S608  made of constants and an integer
+
+_LONG_PURGES = f"""
+    SELECT project, workspace, generation, CAST(started_at AS VARCHAR) AS moment FROM ({_DELETIONS})
+    WHERE phase = 'purging' AND started_at < to_timestamp_seconds(%d)
+"""  # noqa: S608  made of constants and an integer
+
+_STUCK = """
+    SELECT id, target, status, retry_count, last_failure FROM sys_invocation
+    WHERE status = 'paused' OR (status = 'backing-off' AND retry_count >= %d)
+    ORDER BY id LIMIT 100
+"""
+
+
+class EngineDownError(Exception):
+    """The admin API cannot be reached, or refused."""
+
+
+class Deadline(NamedTuple):
+    """A deletion that a check picked out, with the moment that the check is about."""
+
+    project: str
+    workspace: str
+    generation: int
+    moment: datetime
+
+
+class StuckInvocation(NamedTuple):
+    """An invocation of ours that the engine has paused or keeps retrying."""
+
+    id: str
+    target: str
+    status: str
+    retries: int
+    last_failure: str
+
+
+class Deployment(NamedTuple):
+    """A version of the worker as the engine knows it."""
+
+    id: str
+    uri: str
+    services: Mapping[str, int]
+
+
+class Engine:
+    """A client of the admin API.
+
+    Args:
+        admin_url: where it listens.
+        timeout: longest wait for one answer.
+    """
+
+    def __init__(self, admin_url: str, *, timeout: timedelta) -> None:
+        self._url = admin_url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds())
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def version(self) -> str:
+        """The engine's version."""
+        answer = await self._ask("GET", "/version")
+        return str(answer["version"])
+
+    async def register(self, uri: str) -> Deployment:
+        """Make the worker at `uri` known; its services become the newest version. Again is harmless.
+
+        Raises:
+            EngineDownError: the engine is not there, cannot reach the worker, or refuses an incompatible change.
+        """
+        answer = await self._ask("POST", "/deployments", {"uri": uri, "use_http_11": True})
+        return Deployment(
+            answer["id"], uri, {service["name"]: service["revision"] for service in answer["services"]}
+        )
+
+    async def deployments(self) -> Sequence[Deployment]:
+        """All known versions of workers."""
+        answer = await self._ask("GET", "/deployments")
+        return [
+            Deployment(
+                item["id"],
+                item.get("uri", ""),
+                {service["name"]: service["revision"] for service in item["services"]},
+            )
+            for item in answer["deployments"]
+        ]
+
+    async def newest_deployment(self, service: str) -> str:
+        """The id of the deployment that answers new calls of `service`."""
+        answer = await self._ask("GET", f"/services/{service}")
+        return str(answer["deployment_id"])
+
+    async def clock(self) -> datetime:
+        """The engine's present time."""
+        rows = await self.query("SELECT CAST(now() AS VARCHAR) AS now")
+        return _moment(rows[0]["now"])
+
+    async def missing_timers(self) -> Sequence[Deadline]:
+        """Scheduled deletions without a delayed call that would wake them in time.
+
+        State and timers are not read in one instant, so only what two looks agree on counts.
+        """
+        first = await self._deadlines(_MISSING_TIMERS)
+        if not first:
+            return []
+        second = set(await self._deadlines(_MISSING_TIMERS))
+        return [deadline for deadline in first if deadline in second]
+
+    async def overdue(self, *, before: datetime) -> Sequence[Deadline]:
+        """Scheduled deletions that should have been woken before the given moment."""
+        return await self._deadlines(_OVERDUE % int(before.timestamp()))
+
+    async def long_purges(self, *, started_before: datetime) -> Sequence[Deadline]:
+        """Purges that began before the given moment and are not finished."""
+        return await self._deadlines(_LONG_PURGES % int(started_before.timestamp()))
+
+    async def stuck(self, *, retries: int) -> Sequence[StuckInvocation]:
+        """Invocations that are paused, or were retried at least `retries` times."""
+        rows = await self.query(_STUCK % retries)
+        return [
+            StuckInvocation(
+                row["id"],
+                row["target"],
+                row["status"],
+                int(row["retry_count"]),
+                row.get("last_failure") or "",
+            )
+            for row in rows
+        ]
+
+    async def query(self, sql: str) -> Sequence[Mapping[str, Any]]:
+        """The rows of an introspection query."""
+        answer = await self._ask("POST", "/query", {"query": sql})
+        rows: Sequence[Mapping[str, Any]] = answer["rows"]
+        return rows
+
+    async def _deadlines(self, sql: str) -> Sequence[Deadline]:
+        return [
+            Deadline(row["project"], row["workspace"], int(row["generation"]), _moment(row["moment"]))
+            for row in await self.query(sql)
+        ]
+
+    async def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout)
+        headers = {"accept": "application/json"}
+        try:
+            async with self._session.request(method, self._url + path, json=body, headers=headers) as answer:
+                text = await answer.text()
+                if answer.status >= 400:  # noqa: PLR2004  HTTP: client or server error
+                    raise EngineDownError(f"{method} {path} was answered with {answer.status}: {text[:500]}")
+                return json.loads(text)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise EngineDownError(f"{method} {path} failed: {str(error) or type(error).__name__}") from error
+
+
+def _moment(text: str) -> datetime:
+    # The engine prints nanoseconds; Python reads at most microseconds.
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{fraction[:6] or '0'}").replace(tzinfo=UTC)

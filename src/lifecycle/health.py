@@ -1,0 +1,111 @@
+"""Is everything well? The checks behind `/readyz` and `lifecycle doctor`, each with how to mend it."""
+
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel
+
+from lifecycle import clock, migrate
+from lifecycle.client import Client
+from lifecycle.db import Database, DatabaseDownError
+from lifecycle.durations import humanize
+from lifecycle.engine import Engine, EngineDownError
+from lifecycle.errors import LifecycleError
+from lifecycle.settings import Settings
+
+# Design, invariant 3: a larger difference between the clocks is shown.
+MAX_CLOCK_DIFFERENCE = timedelta(seconds=2)
+_SILENT_INTERVALS = 3
+
+
+class Check(BaseModel):
+    """One check. `hint` says what to do, and is empty when all is well."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+async def check(settings: Settings, db: Database, engine: Engine, client: Client) -> list[Check]:
+    """Run every check; one that fails never hides another."""
+    return [
+        await _database(db),
+        await _engine(engine),
+        await _clocks(engine),
+        *await _worker(settings, client),
+    ]
+
+
+async def _database(db: Database) -> Check:
+    name, hint = "database", "Start it, and check LIFECYCLE_DATABASE_URL."
+    try:
+        row = await db.one("SELECT VERSION() AS version", deadline=timedelta(seconds=3))
+        schema = await db.one("SELECT MAX(version_num) AS revision FROM alembic_version")
+    except DatabaseDownError as error:
+        return Check(name=name, ok=False, detail=str(error), hint=hint)
+    except Exception as error:  # noqa: BLE001  a database without our tables is one of the findings
+        return Check(name=name, ok=False, detail=str(error), hint="Run 'lifecycle migrate'.")
+    revision = schema["revision"] if schema else None
+    if revision != migrate.newest():
+        detail = f"schema {revision}, this release needs {migrate.newest()}"
+        return Check(name=name, ok=False, detail=detail, hint="Run 'lifecycle migrate'.")
+    return Check(name=name, ok=True, detail=f"{row['version'] if row else '?'}, schema {revision}")
+
+
+async def _engine(engine: Engine) -> Check:
+    try:
+        return Check(name="engine", ok=True, detail=f"restate-server {await engine.version()}")
+    except EngineDownError as error:
+        hint = "Start restate-server, and check LIFECYCLE_RESTATE_ADMIN_URL."
+        return Check(name="engine", ok=False, detail=str(error), hint=hint)
+
+
+async def _clocks(engine: Engine) -> Check:
+    before = clock.now()
+    try:
+        theirs = await engine.clock()
+    except EngineDownError as error:
+        return Check(name="clocks", ok=False, detail=str(error), hint="Mend the engine first.")
+    after = clock.now()
+    difference = _outside(theirs, before, after)
+    detail = f"the engine's clock differs by {difference.total_seconds():.3f} s"
+    if difference > MAX_CLOCK_DIFFERENCE:
+        hint = "Synchronise the clocks (NTP); deletions begin by the later of the two."
+        return Check(name="clocks", ok=False, detail=detail, hint=hint)
+    return Check(name="clocks", ok=True, detail=detail)
+
+
+async def _worker(settings: Settings, client: Client) -> list[Check]:
+    try:
+        state = await client.findings()
+    except LifecycleError as error:
+        hint = "Start a worker; if one runs, see its log, and run 'lifecycle register'."
+        return [Check(name="worker", ok=False, detail=error.message, hint=hint)]
+    checks = [Check(name="worker", ok=True, detail="registered, and answers through the engine")]
+    if state.swept_at is None:
+        hint = "It begins within a minute of the worker's start; see the worker's log if it does not."
+        return [*checks, Check(name="reconciler", ok=False, detail="has not swept yet", hint=hint)]
+    ago = clock.now() - state.swept_at
+    if ago > settings.reconciler_interval * _SILENT_INTERVALS:
+        hint = "Restart a worker; it starts the loop anew."
+        detail = f"silent for {humanize(ago)}"
+        return [*checks, Check(name="reconciler", ok=False, detail=detail, hint=hint)]
+    checks.append(
+        Check(
+            name="reconciler", ok=True, detail=f"swept {humanize(ago)} ago, {state.rearmed} wake-ups re-armed"
+        )
+    )
+    return checks + [
+        Check(
+            name=f"finding {finding.kind}",
+            ok=False,
+            detail=f"{finding.subject}: {finding.detail}",
+            hint=finding.hint,
+        )
+        for finding in state.findings
+    ]
+
+
+def _outside(moment: datetime, earliest: datetime, latest: datetime) -> timedelta:
+    """How far `moment` lies outside the span in which it was read."""
+    return max(earliest - moment, moment - latest, timedelta(0))

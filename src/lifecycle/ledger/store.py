@@ -1,0 +1,207 @@
+"""SQL: audit log and pending actions."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from lifecycle.db import Connection, Database, Row
+from lifecycle.ledger.entry import SYSTEM, ActionState, Entry
+
+
+class Action(NamedTuple):
+    """One row of the list of pending actions."""
+
+    id: str
+    kind: str
+    subject: str
+    project: str | None
+    due_at: datetime
+    state: ActionState
+    generation: int
+    reason: str
+    requested_by: str
+
+
+class AuditRow(NamedTuple):
+    """One row of the audit log. `position` grows; it is the cursor."""
+
+    position: int
+    id: str
+    project: str | None
+    action: str
+    actor_key: str | None
+    actor_person: str
+    at: datetime
+    detail: dict[str, Any]
+
+
+class ActionFilter(NamedTuple):
+    """Which actions to list; None means any."""
+
+    workspace: str
+    kind: str | None = None
+    project: str | None = None
+    state: ActionState | None = None
+    closed_too: bool = False
+    due_after: datetime | None = None
+    due_before: datetime | None = None
+
+
+async def record(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Write the audit rows and bring the projections up to date; repeating it changes nothing."""
+    await connection.execute_many(
+        "INSERT INTO audit_log (id, workspace_id, project_id, action, actor_key, actor_person, at, detail) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE id = audit_log.id",
+        [
+            (
+                entry.id,
+                entry.workspace,
+                entry.project,
+                entry.action,
+                entry.actor.key if entry.actor else None,
+                entry.actor.person if entry.actor else SYSTEM,
+                entry.at,
+                json.dumps(dict(entry.detail)),
+            )
+            for entry in entries
+        ],
+    )
+    await _project_actions(connection, entries)
+    await _project_projects(connection, entries)
+
+
+async def _project_actions(connection: Connection, entries: Sequence[Entry]) -> None:
+    # `sequence` comes last: MySQL assigns from left to right, and every condition must see the stored one.
+    await connection.execute_many(
+        "INSERT INTO pending_actions (id, kind, subject, project_id, workspace_id, state, is_open, due_at, "
+        "generation, sequence, reason, requested_by, updated_at) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE "
+        "state = IF(VALUES(sequence) > sequence, VALUES(state), state), "
+        "is_open = IF(VALUES(sequence) > sequence, VALUES(is_open), is_open), "
+        "due_at = IF(VALUES(sequence) > sequence, VALUES(due_at), due_at), "
+        "generation = IF(VALUES(sequence) > sequence, VALUES(generation), generation), "
+        "reason = IF(VALUES(sequence) > sequence, VALUES(reason), reason), "
+        "requested_by = IF(VALUES(sequence) > sequence, VALUES(requested_by), requested_by), "
+        "updated_at = IF(VALUES(sequence) > sequence, VALUES(updated_at), updated_at), "
+        "sequence = GREATEST(VALUES(sequence), sequence)",
+        [
+            (
+                row.id,
+                row.kind,
+                row.subject,
+                entry.project,
+                entry.workspace,
+                row.state.value,
+                row.state.is_open,
+                row.due_at,
+                row.generation,
+                entry.sequence,
+                row.reason,
+                row.requested_by,
+                entry.at,
+            )
+            for entry in entries
+            if (row := entry.pending_action) is not None
+        ],
+    )
+
+
+async def _project_projects(connection: Connection, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        if (row := entry.project_row) is not None:
+            await connection.execute(
+                "UPDATE projects SET state = %s, generation = %s, name = %s, protected = %s, sequence = %s "
+                "WHERE id = %s AND sequence < %s",
+                row.state,
+                row.generation,
+                row.name,
+                row.protected,
+                entry.sequence,
+                entry.project,
+                entry.sequence,
+            )
+
+
+async def list_actions(
+    db: Database, wanted: ActionFilter, *, after: tuple[datetime, str] | None, limit: int
+) -> Sequence[Action]:
+    """Actions by due time, soonest first, from behind `after`."""
+    due_after, after_id = after if after is not None else (datetime(1970, 1, 1, tzinfo=UTC), "")
+    rows = await db.all(
+        "SELECT * FROM pending_actions WHERE workspace_id = %s AND is_open IN (1, %s) "
+        "AND (%s IS NULL OR kind = %s) AND (%s IS NULL OR project_id = %s) AND (%s IS NULL OR state = %s) "
+        "AND (%s IS NULL OR due_at >= %s) AND (%s IS NULL OR due_at < %s) "
+        "AND due_at >= %s AND (due_at > %s OR id > %s) ORDER BY due_at, id LIMIT %s",
+        wanted.workspace,
+        not wanted.closed_too,
+        *_twice(wanted.kind),
+        *_twice(wanted.project),
+        *_twice(wanted.state.value if wanted.state else None),
+        *_twice(wanted.due_after),
+        *_twice(wanted.due_before),
+        due_after,
+        due_after,
+        after_id,
+        limit,
+    )
+    return [_action(row) for row in rows]
+
+
+async def find_action(db: Database, *, workspace: str, action_id: str) -> Action | None:
+    """One action of the workspace."""
+    row = await db.one(
+        "SELECT * FROM pending_actions WHERE id = %s AND workspace_id = %s", action_id, workspace
+    )
+    return None if row is None else _action(row)
+
+
+async def count_open(db: Database) -> dict[str, int]:
+    """How many actions are in each open state, over all workspaces, for metrics."""
+    rows = await db.all("SELECT state, COUNT(*) AS n FROM pending_actions WHERE is_open = 1 GROUP BY state")
+    return {row["state"]: int(row["n"]) for row in rows}
+
+
+async def list_audit(
+    db: Database, *, workspace: str, project: str | None, before: int | None, limit: int
+) -> Sequence[AuditRow]:
+    """The audit log, newest first, from before position `before`."""
+    rows = await db.all(
+        "SELECT * FROM audit_log WHERE workspace_id = %s AND (%s IS NULL OR project_id = %s) "
+        "AND (%s IS NULL OR position < %s) ORDER BY position DESC LIMIT %s",
+        workspace,
+        *_twice(project),
+        *_twice(before),
+        limit,
+    )
+    return [
+        AuditRow(
+            position=int(row["position"]),
+            id=row["id"],
+            project=row["project_id"],
+            action=row["action"],
+            actor_key=row["actor_key"],
+            actor_person=row["actor_person"],
+            at=row["at"],
+            detail=json.loads(row["detail"]),
+        )
+        for row in rows
+    ]
+
+
+def _twice(value: object) -> tuple[object, object]:
+    return value, value
+
+
+def _action(row: Row) -> Action:
+    return Action(
+        id=row["id"],
+        kind=row["kind"],
+        subject=row["subject"],
+        project=row["project_id"],
+        due_at=row["due_at"],
+        state=ActionState(row["state"]),
+        generation=int(row["generation"]),
+        reason=row["reason"],
+        requested_by=row["requested_by"],
+    )

@@ -1,0 +1,82 @@
+"""Writes ledger entries in groups: whatever arrives while one transaction runs goes into the next.
+
+Each handler still waits until its own entry is committed; only the commit is shared. Alone, a worker under
+load would spend more time in MySQL than on decisions.
+"""
+
+import asyncio
+import logging
+from typing import NamedTuple
+
+from lifecycle.db import Connection, Database, DatabaseDownError
+from lifecycle.ledger import store
+from lifecycle.ledger.entry import Entry
+
+_LARGEST_GROUP = 200
+_log = logging.getLogger(__name__)
+
+
+class _Waiting(NamedTuple):
+    entry: Entry
+    done: asyncio.Future[None]
+
+
+class Writer:
+    """The group commit in front of the ledger's tables."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._queue: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def write(self, entry: Entry) -> None:
+        """Return when `entry` is committed.
+
+        Raises:
+            DatabaseDownError: it is not, or it is not known; writing it again is safe.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(entry, done))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+        await done
+
+    async def _drain(self) -> None:
+        while self._queue:
+            group, self._queue = self._queue[:_LARGEST_GROUP], self._queue[_LARGEST_GROUP:]
+            try:
+                await self._commit(group)
+            except DatabaseDownError as error:
+                _fail(group, error)
+            except Exception as error:  # noqa: BLE001  one bad entry must not fail its neighbours
+                await self._one_by_one(group, error)
+            else:
+                for waiting in group:
+                    if not waiting.done.done():
+                        waiting.done.set_result(None)
+
+    async def _one_by_one(self, group: list[_Waiting], error: Exception) -> None:
+        if len(group) == 1:
+            _log.error("ledger entry %s cannot be written", group[0].entry.id, exc_info=error)
+            _fail(group, error)
+            return
+        for waiting in group:
+            try:
+                await self._commit([waiting])
+            except Exception as single:  # noqa: BLE001  handed to whoever waits for this entry
+                _fail([waiting], single)
+            else:
+                if not waiting.done.done():
+                    waiting.done.set_result(None)
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        async def work(connection: Connection) -> None:
+            await store.record(connection, [waiting.entry for waiting in group])
+
+        await self._db.transaction(work)
+
+
+def _fail(group: list[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.done.done():
+            waiting.done.set_exception(error)

@@ -1,0 +1,60 @@
+"""What a handler may touch besides its own state. Opened once per worker, handed out by `current`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from lifecycle.db import Database
+from lifecycle.engine import Engine
+from lifecycle.ledger.writer import Writer
+from lifecycle.settings import Settings
+from lifecycle.vault import Vault
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Everything outside that handlers use."""
+
+    settings: Settings
+    db: Database
+    vault: Vault
+    ledger: Writer
+    engine: Engine
+
+
+_current: Resources | None = None
+
+
+def current() -> Resources:
+    """The resources of this process."""
+    if _current is None:
+        raise RuntimeError("resources are not open; handlers run inside `resources.opened`")
+    return _current
+
+
+def database(settings: Settings) -> Database:
+    """The database that the settings name; not yet connected."""
+    return Database(
+        settings.database_url.get_secret_value(),
+        size=settings.database_pool_size,
+        deadline=settings.request_timeout,
+    )
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Resources]:
+    """Open the resources for the time of the block.
+
+    Raises:
+        VaultError: the key ring is missing or not usable.
+    """
+    global _current  # noqa: PLW0603  handlers are plain functions; this is their one way to the outside
+    db = database(settings)
+    engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
+    _current = Resources(settings, db, Vault.parse(settings.key_ring() or ""), Writer(db), engine)
+    try:
+        yield _current
+    finally:
+        _current = None
+        await engine.close()
+        await db.close()

@@ -1,0 +1,1 @@
+"""What is pending is visible, cancellable and on time."""

@@ -1,0 +1,191 @@
+"""ProjectDeletion: the work of deleting a project, from the first row to the signed receipt.
+
+    seal the project ──> each subsystem: count, remove, look that it is gone ──> receipt ──> tombstone ──> settle
+
+Workflow key: `{project id}.{generation}`, so a generation is purged at most once. Every step is idempotent and
+retried until it works; nothing here ever goes back to active. **A new subsystem joins in `SUBSYSTEMS`**, children
+before parents: it then has its steps, its receipt line and its place in the progress.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from types import NoneType
+from typing import NamedTuple
+
+from restate import Workflow, WorkflowContext, WorkflowSharedContext
+
+from lifecycle import clock, policies, resources
+from lifecycle.db import Database
+from lifecycle.errors import Code, LifecycleError
+from lifecycle.models import Durable
+from lifecycle.receipts import signing
+from lifecycle.scheduler import store
+from lifecycle.scheduler.model import (
+    Deletion,
+    Project,
+    PurgeOrder,
+    PurgeProgress,
+    Read,
+    ReceiptLine,
+    Settle,
+)
+
+PROGRESS = "progress"
+
+project_deletion = Workflow(
+    "ProjectDeletion",
+    description="Removes a project and everything that belongs to it, and signs for it.",
+    invocation_retry_policy=policies.DECISION.invocations(),
+)
+
+
+class Subsystem(NamedTuple):
+    """One kind of thing that a purge removes.
+
+    Attributes:
+        name: as the receipt shows it.
+        tables: the tables it empties; a test compares them with the foreign keys of the schema.
+        find: how many the project has now.
+        remove: removes them all; runs again after a failure, and when nothing is left.
+        evidence: how it is known that they are gone.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    find: Callable[[Database, str], Awaitable[int]]
+    remove: Callable[[Database, PurgeOrder], Awaitable[None]]
+    evidence: str
+
+
+SUBSYSTEMS = (
+    Subsystem(
+        name="domains",
+        tables=("domains",),
+        find=store.count_domains,
+        remove=store.delete_domains,
+        evidence="no row left in domains",
+    ),
+    Subsystem(
+        name="environments",
+        tables=("environments",),
+        find=store.count_environments,
+        remove=store.delete_environments,
+        evidence="no row left in environments",
+    ),
+)
+
+
+class Signed(Durable):
+    """A receipt, and the moment it states."""
+
+    deleted_at: datetime
+    receipt: str
+
+
+@project_deletion.main(ingress_private=True)
+async def run(ctx: WorkflowContext, order: PurgeOrder) -> None:
+    """Carry out one purge."""
+    await ctx.run_typed("seal-project", _seal, policies.DATABASE.options(NoneType), order=order)
+    lines: list[ReceiptLine] = []
+    for subsystem in SUBSYSTEMS:
+        _show(ctx, order, f"remove-{subsystem.name}", lines)
+        found = await ctx.run_typed(
+            f"count-{subsystem.name}",
+            _count,
+            policies.DATABASE.options(int),
+            subsystem=subsystem,
+            order=order,
+        )
+        line = await ctx.run_typed(
+            f"remove-{subsystem.name}",
+            _remove,
+            policies.DATABASE.options(ReceiptLine),
+            subsystem=subsystem,
+            order=order,
+            found=found,
+        )
+        lines.append(line)
+    _show(ctx, order, "sign-receipt", lines)
+    signed = await ctx.run_typed(
+        "sign-receipt", _sign, policies.DATABASE.options(Signed), order=order, lines=lines
+    )
+    await ctx.run_typed(
+        "write-tombstone", _bury, policies.DATABASE.options(NoneType), order=order, signed=signed
+    )
+    _show(ctx, order, None, lines)
+    # An answer upward is a send by name: an import would make a ring of services that wait for each other.
+    message = Settle(generation=order.generation, deleted_at=signed.deleted_at)
+    ctx.generic_send("ProjectService", "settle", message.model_dump_json().encode(), key=order.project.id)
+
+
+@project_deletion.handler()
+async def progress(ctx: WorkflowSharedContext, read: Read) -> PurgeProgress:  # noqa: ARG001  checked by the caller
+    """How far the purge is."""
+    shown = await ctx.get(PROGRESS, type_hint=PurgeProgress)
+    if shown is None:
+        raise LifecycleError(Code.PROJECT_NOT_FOUND)
+    return shown
+
+
+def order(project: Project, deletion: Deletion) -> PurgeOrder:
+    """What a purge must know, taken from a deletion that has just begun."""
+    due_at, started_at = deletion.countdown.due_at, deletion.started_at
+    if due_at is None or started_at is None or deletion.scheduled_at is None:
+        raise ValueError(f"the deletion of {project.id} has not begun")
+    return PurgeOrder(
+        project=project,
+        generation=deletion.generation,
+        reason=deletion.reason,
+        requested_by=deletion.requested_by.person if deletion.requested_by else "",
+        expedited_by=deletion.expedited_by.person if deletion.expedited_by else None,
+        scheduled_at=deletion.scheduled_at,
+        due_at=due_at,
+        started_at=started_at,
+    )
+
+
+def key(order: PurgeOrder) -> str:
+    """The workflow key of a purge."""
+    return f"{order.project.id}.{order.generation}"
+
+
+def _show(ctx: WorkflowContext, order: PurgeOrder, step: str | None, lines: list[ReceiptLine]) -> None:
+    ctx.set(PROGRESS, PurgeProgress(generation=order.generation, step=step, lines=tuple(lines)))
+
+
+async def _seal(order: PurgeOrder) -> None:
+    await store.seal_project(resources.current().db, order)
+
+
+async def _count(subsystem: Subsystem, order: PurgeOrder) -> int:
+    return await subsystem.find(resources.current().db, order.project.id)
+
+
+async def _remove(subsystem: Subsystem, order: PurgeOrder, found: int) -> ReceiptLine:
+    db = resources.current().db
+    await subsystem.remove(db, order)
+    left = await subsystem.find(db, order.project.id)
+    if left:
+        raise RuntimeError(f"{order.project.id} still has {left} {subsystem.name}; they are removed again")
+    return ReceiptLine(
+        subsystem=subsystem.name, count=found, finished_at=clock.now(), evidence=subsystem.evidence
+    )
+
+
+async def _sign(order: PurgeOrder, lines: list[ReceiptLine]) -> Signed:
+    available = resources.current()
+    now = clock.now()
+    # The project's own row goes in the transaction that stores this very receipt.
+    last = ReceiptLine(subsystem="project", count=1, finished_at=now, evidence="replaced by the tombstone")
+    receipt = await signing.sign(
+        available.db,
+        available.vault,
+        order=order,
+        lines=[*lines, last],
+        deleted_at=clock.rfc3339(now),
+    )
+    return Signed(deleted_at=now, receipt=receipt)
+
+
+async def _bury(order: PurgeOrder, signed: Signed) -> None:
+    await store.bury(resources.current().db, order, deleted_at=signed.deleted_at, receipt=signed.receipt)

@@ -1,0 +1,194 @@
+"""Reconciler: once a minute, compares what should happen with what the engine is going to do.
+
+    start ──> sweep ──delayed──> sweep ──> …
+
+    wake-up gone   ──> armed again with the same due time, and an alarm
+    overdue        ──> armed again, and an alarm
+    purge too long, invocation stuck, engine unreadable ──> an alarm
+
+Object key: `"reconciler"`. An alarm is a finding that people see until it is mended; both go to the audit log.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from restate import ObjectContext, ObjectSharedContext, VirtualObject
+
+from lifecycle import clock, policies, resources
+from lifecycle.clock import rfc3339
+from lifecycle.engine import Deadline, EngineDownError
+from lifecycle.ledger.entry import Entry
+from lifecycle.ledger.service import record
+from lifecycle.models import Durable
+from lifecycle.scheduler.model import Wake
+from lifecycle.scheduler.projects import expire
+
+_log = logging.getLogger(__name__)
+
+KEY = "reconciler"
+STATE = "reconciler"
+_STUCK_AFTER_RETRIES = 5
+# A loop that has not swept for this many intervals is taken for dead and started anew.
+_DEAD_AFTER_INTERVALS = 3
+
+reconciler = VirtualObject(
+    "Reconciler",
+    description="Heals lost wake-ups and alarms about what is late or stuck.",
+    invocation_retry_policy=policies.DECISION.invocations(),
+)
+
+
+class Finding(Durable):
+    """Something that is not as it should be. `hint` says how to mend it."""
+
+    kind: str
+    subject: str
+    workspace: str | None
+    detail: str
+    hint: str
+    since: datetime
+
+
+class ReconcilerState(Durable):
+    """What the reconciler remembers."""
+
+    generation: int = 0
+    sequence: int = 0
+    swept_at: datetime | None = None
+    rearmed: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+class Look(Durable):
+    """What one look at the engine showed."""
+
+    now: datetime
+    missing: tuple[Deadline, ...] = ()
+    overdue: tuple[Deadline, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@reconciler.handler()
+async def start(ctx: ObjectContext) -> None:
+    """See to it that the loop runs. Harmless when it does."""
+    state = await ctx.get(STATE, type_hint=ReconcilerState) or ReconcilerState()
+    now = datetime.fromtimestamp(await ctx.time(), UTC)
+    interval = resources.current().settings.reconciler_interval
+    if state.swept_at is not None and now - state.swept_at < interval * _DEAD_AFTER_INTERVALS:
+        return
+    started = state.model_copy(update={"generation": state.generation + 1, "swept_at": now})
+    ctx.set(STATE, started)
+    ctx.object_send(sweep, KEY, Wake(generation=started.generation))
+
+
+@reconciler.handler(ingress_private=True)
+async def sweep(ctx: ObjectContext, wake: Wake) -> None:
+    """Look once, mend what can be mended, alarm about the rest, and come back."""
+    state = await ctx.get(STATE, type_hint=ReconcilerState) or ReconcilerState()
+    if wake.generation != state.generation:
+        return
+    ctx.object_send(sweep, KEY, wake, send_delay=resources.current().settings.reconciler_interval)
+    look = await ctx.run_typed("look", _look, policies.ENGINE.options(Look))
+    late = {deadline.project: deadline for deadline in (*look.missing, *look.overdue)}
+    for deadline in late.values():
+        delay = max(deadline.moment - look.now, timedelta(milliseconds=1))
+        ctx.object_send(expire, deadline.project, Wake(generation=deadline.generation), send_delay=delay)
+    known = {(finding.kind, finding.subject): finding for finding in state.findings}
+    findings = tuple(known.get((new.kind, new.subject), new) for new in look.findings)
+    sequence = _announce(ctx, state, findings, look.now)
+    ctx.set(
+        STATE,
+        state.model_copy(
+            update={
+                "sequence": sequence,
+                "swept_at": look.now,
+                "rearmed": state.rearmed + len(late),
+                "findings": findings,
+            }
+        ),
+    )
+
+
+@reconciler.handler(kind="shared")
+async def findings(ctx: ObjectSharedContext) -> ReconcilerState:
+    """What is wrong now, and when that was last looked at."""
+    return await ctx.get(STATE, type_hint=ReconcilerState) or ReconcilerState()
+
+
+def _announce(ctx: ObjectContext, state: ReconcilerState, found: Sequence[Finding], now: datetime) -> int:
+    """Record what is new and what is gone; returns the last sequence number used."""
+    before = {(finding.kind, finding.subject): finding for finding in state.findings}
+    after = {(finding.kind, finding.subject): finding for finding in found}
+    changes = [("alarm.raised", after[one]) for one in sorted(after.keys() - before.keys())]
+    changes += [("alarm.cleared", before[one]) for one in sorted(before.keys() - after.keys())]
+    sequence = state.sequence
+    for action, finding in changes:
+        if finding.workspace is None:
+            continue
+        sequence += 1
+        entry = Entry(
+            id=f"{KEY}.{sequence}",
+            sequence=sequence,
+            workspace=finding.workspace,
+            project=finding.subject,
+            action=action,
+            at=now,
+            detail={"kind": finding.kind, "detail": finding.detail, "hint": finding.hint},
+        )
+        ctx.service_send(record, arg=entry)
+    return sequence
+
+
+async def _look() -> Look:
+    available = resources.current()
+    settings, engine = available.settings, available.engine
+    now = clock.now()
+    try:
+        missing = await engine.missing_timers()
+        overdue = await engine.overdue(before=now - settings.deletion_overdue_after)
+        purges = await engine.long_purges(started_before=now - settings.deletion_purge_budget)
+        stuck = await engine.stuck(retries=_STUCK_AFTER_RETRIES)
+    except EngineDownError as error:
+        return Look(now=now, findings=(_engine_unreadable(error, now),))
+    findings = [
+        *(_finding("timer_missing", one, now, "It was armed again; somebody removed it.") for one in missing),
+        *(_finding("overdue", one, now, "It was woken again; see 'lifecycle doctor'.") for one in overdue),
+        *(_finding("purge_over_budget", one, now, "See what its step says in the engine.") for one in purges),
+    ]
+    findings += [
+        Finding(
+            kind="invocation_stuck",
+            subject=one.id,
+            workspace=None,
+            detail=f"{one.target} is {one.status} after {one.retries} tries: {one.last_failure[:300]}",
+            hint="Mend the cause; if it is paused, resume it: 'restate invocations resume' with this id.",
+            since=now,
+        )
+        for one in stuck
+    ]
+    for finding in findings:
+        _log.warning("alarm kind=%s subject=%s %s", finding.kind, finding.subject, finding.detail)
+    return Look(now=now, missing=tuple(missing), overdue=tuple(overdue), findings=tuple(findings))
+
+
+def _finding(kind: str, deadline: Deadline, now: datetime, hint: str) -> Finding:
+    return Finding(
+        kind=kind,
+        subject=deadline.project,
+        workspace=deadline.workspace,
+        detail=f"generation {deadline.generation}, since {rfc3339(deadline.moment)}",
+        hint=hint,
+        since=now,
+    )
+
+
+def _engine_unreadable(error: EngineDownError, now: datetime) -> Finding:
+    return Finding(
+        kind="engine_unreadable",
+        subject="engine",
+        workspace=None,
+        detail=str(error),
+        hint="Check LIFECYCLE_RESTATE_ADMIN_URL of the worker, and that the engine's admin port answers.",
+        since=now,
+    )

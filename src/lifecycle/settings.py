@@ -1,0 +1,134 @@
+"""Every setting, its default and its bounds; the only reader of the environment.
+
+Names in the environment are the field names in capitals after `LIFECYCLE_`. `docs/settings.md` is generated
+from this file.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from lifecycle.durations import Duration
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """What can be set from outside."""
+
+    model_config = SettingsConfigDict(env_prefix="LIFECYCLE_", frozen=True, extra="ignore")
+
+    database_url: SecretStr = Field(
+        default=SecretStr("mysql://lifecycle@127.0.0.1:3306/lifecycle"),
+        description="MySQL 8 or MariaDB 10.11+: `mysql://user:password@host:port/name`.",
+    )
+    database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections per process.")
+    restate_ingress_url: str = Field(default="http://127.0.0.1:8080", description="The engine's ingress.")
+    restate_admin_url: str = Field(
+        default="http://127.0.0.1:9070", description="The engine's admin API; never public."
+    )
+    restate_identity_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Public keys (`publickeyv1_…`, comma separated) whose engine may call the worker. Empty: any.",
+    )
+    worker_host: str = Field(default="127.0.0.1", description="Address the worker listens on.")
+    worker_port: Port = Field(default=9080, description="Port the worker listens on.")
+    worker_public_url: str = Field(
+        default="http://127.0.0.1:9080", description="URL under which the engine reaches the worker."
+    )
+    worker_register: bool = Field(
+        default=True,
+        description="Whether the worker registers itself; off where `lifecycle register` does it.",
+    )
+    api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    api_port: Port = Field(default=8000, description="Port the API listens on.")
+    api_url: str = Field(
+        default="http://127.0.0.1:8000",
+        description="Public URL of the API: for links, and for the command line.",
+    )
+    api_key: SecretStr | None = Field(default=None, description="API key that the command line sends.")
+    key_encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Key-encryption keys, one `name:base64` (32 bytes) a line; the first one seals.",
+    )
+    key_encryption_key_file: Path | None = Field(
+        default=None, description="File with the same lines, instead of the variable."
+    )
+    request_timeout: Duration = Field(
+        default=timedelta(seconds=8),
+        ge=timedelta(milliseconds=100),
+        le=timedelta(seconds=60),
+        description="Longest wait for the engine or the database before a request is answered with 503.",
+    )
+    deletion_grace: Duration = Field(
+        default=timedelta(hours=72), gt=timedelta(0), description="Grace when the request names none."
+    )
+    deletion_min_grace: Duration = Field(
+        default=timedelta(hours=24),
+        gt=timedelta(0),
+        description="Shortest grace anybody may ask for; 1 s in `lifecycle dev`.",
+    )
+    deletion_max_grace: Duration = Field(
+        default=timedelta(days=30), gt=timedelta(0), description="Longest grace."
+    )
+    deletion_release_notice: Duration = Field(
+        default=timedelta(hours=24),
+        ge=timedelta(0),
+        description="Least time between the release of the last hold and an overdue deletion.",
+    )
+    deletion_expedite_floor: Duration = Field(
+        default=timedelta(hours=1),
+        ge=timedelta(0),
+        description="Least time that an expedited deletion leaves.",
+    )
+    deletion_overdue_after: Duration = Field(
+        default=timedelta(seconds=5),
+        gt=timedelta(0),
+        description="How late a deletion may begin before the reconciler alarms.",
+    )
+    deletion_purge_budget: Duration = Field(
+        default=timedelta(minutes=15),
+        gt=timedelta(0),
+        description="How long a purge may take before the reconciler alarms.",
+    )
+    reconciler_interval: Duration = Field(
+        default=timedelta(minutes=1),
+        ge=timedelta(milliseconds=100),
+        description="Time between two sweeps of the reconciler.",
+    )
+    key_cache_ttl: Duration = Field(
+        default=timedelta(seconds=15),
+        ge=timedelta(0),
+        le=timedelta(minutes=10),
+        description="How long a looked-up API key counts as fresh; a revoked one works at most that long.",
+    )
+    key_cache_outage: Duration = Field(
+        default=timedelta(hours=1),
+        ge=timedelta(0),
+        description="How long a looked-up key is still accepted while the database is down.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, values: dict[str, object]) -> dict[str, object]:
+        keys = values.get("restate_identity_keys")
+        if isinstance(keys, str):
+            values["restate_identity_keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
+        return values
+
+    @model_validator(mode="after")
+    def _check_graces(self) -> Self:
+        if not self.deletion_min_grace <= self.deletion_grace <= self.deletion_max_grace:
+            raise ValueError("deletion_min_grace <= deletion_grace <= deletion_max_grace must hold")
+        return self
+
+    def key_ring(self) -> str | None:
+        """The lines of the key ring, from the file or the variable; None when neither is set."""
+        if self.key_encryption_key_file is not None:
+            return self.key_encryption_key_file.read_text(encoding="utf-8")
+        if self.key_encryption_keys is not None:
+            return self.key_encryption_keys.get_secret_value()
+        return None
