@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -143,7 +144,7 @@ class Client:
             raise _unavailable("no answer in time") from error
         except aiohttp.ClientError as error:
             raise _unavailable(type(error).__name__) from error
-        if status >= 400:  # noqa: PLR2004  HTTP: client or server error
+        if status >= HTTPStatus.BAD_REQUEST:
             raise _refusal(status, text)
         return TypeAdapter(answer).validate_json(text or b"null")
 

@@ -1,6 +1,7 @@
 """MySQL or MariaDB through one pool: transactions, deadlock retry, and a deadline on everything.
 
-Times go in and come out aware and in UTC. The only importer of aiomysql. SQL itself is in the `store.py` files, always literal, with `%s`.
+Times go in and come out aware and in UTC. The only importer of aiomysql. SQL itself is in the `store.py` files,
+always literal, with `%s`.
 """
 
 import asyncio
@@ -74,9 +75,7 @@ class Database:
         self._pool: Any = None
         self._lock = asyncio.Lock()
 
-    async def transaction(
-        self, work: Callable[[Connection], Awaitable[T]], *, deadline: timedelta | None = None
-    ) -> T:
+    async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, deadline: timedelta | None = None) -> T:
         """Run `work` in one transaction and commit; after a deadlock, run it again.
 
         Raises:

@@ -6,6 +6,7 @@ The only place with SQL for the engine's introspection tables. All of it reads; 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -116,9 +117,7 @@ class Engine:
             EngineDownError: the engine is not there, cannot reach the worker, or refuses an incompatible change.
         """
         answer = await self._ask("POST", "/deployments", {"uri": uri, "use_http_11": True})
-        return Deployment(
-            answer["id"], uri, {service["name"]: service["revision"] for service in answer["services"]}
-        )
+        return Deployment(answer["id"], uri, {service["name"]: service["revision"] for service in answer["services"]})
 
     async def deployments(self) -> Sequence[Deployment]:
         """All known versions of workers."""
@@ -194,7 +193,7 @@ class Engine:
         try:
             async with self._session.request(method, self._url + path, json=body, headers=headers) as answer:
                 text = await answer.text()
-                if answer.status >= 400:  # noqa: PLR2004  HTTP: client or server error
+                if answer.status >= HTTPStatus.BAD_REQUEST:
                     raise EngineDownError(f"{method} {path} was answered with {answer.status}: {text[:500]}")
                 return json.loads(text)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:

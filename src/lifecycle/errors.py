@@ -68,9 +68,7 @@ CATALOG: Mapping[Code, Row] = {
         "Send a smaller body; no request here needs more.",
     ),
     Code.NOT_FOUND: Row(404, "There is nothing at {path}.", "See /docs for the paths that exist."),
-    Code.METHOD_NOT_ALLOWED: Row(
-        405, "{path} does not answer {method}.", "See /docs for the methods of this path."
-    ),
+    Code.METHOD_NOT_ALLOWED: Row(405, "{path} does not answer {method}.", "See /docs for the methods of this path."),
     Code.KEY_MISSING: Row(
         401, "No API key was sent.", "Send 'Authorization: Bearer <key>'; an administrator makes keys."
     ),

@@ -91,9 +91,7 @@ async def _worker(settings: Settings, client: Client) -> list[Check]:
         detail = f"silent for {humanize(ago)}"
         return [*checks, Check(name="reconciler", ok=False, detail=detail, hint=hint)]
     checks.append(
-        Check(
-            name="reconciler", ok=True, detail=f"swept {humanize(ago)} ago, {state.rearmed} wake-ups re-armed"
-        )
+        Check(name="reconciler", ok=True, detail=f"swept {humanize(ago)} ago, {state.rearmed} wake-ups re-armed")
     )
     return checks + [
         Check(

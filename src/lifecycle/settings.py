@@ -27,9 +27,7 @@ class Settings(BaseSettings):
     )
     database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections per process.")
     restate_ingress_url: str = Field(default="http://127.0.0.1:8080", description="The engine's ingress.")
-    restate_admin_url: str = Field(
-        default="http://127.0.0.1:9070", description="The engine's admin API; never public."
-    )
+    restate_admin_url: str = Field(default="http://127.0.0.1:9070", description="The engine's admin API; never public.")
     restate_identity_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Public keys (`publickeyv1_…`, comma separated) whose engine may call the worker. Empty: any.",
@@ -71,9 +69,7 @@ class Settings(BaseSettings):
         gt=timedelta(0),
         description="Shortest grace anybody may ask for; 1 s in `lifecycle dev`.",
     )
-    deletion_max_grace: Duration = Field(
-        default=timedelta(days=30), gt=timedelta(0), description="Longest grace."
-    )
+    deletion_max_grace: Duration = Field(default=timedelta(days=30), gt=timedelta(0), description="Longest grace.")
     deletion_release_notice: Duration = Field(
         default=timedelta(hours=24),
         ge=timedelta(0),

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import aiohttp
+from yarl import URL
 
 
 class Answer(NamedTuple):
@@ -56,7 +57,7 @@ class Api:
         if raw is not None or body is not None:
             sent.setdefault("Content-Type", "application/json")
         data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
-        url = aiohttp.client.URL(self.url + path, encoded=True)
+        url = URL(self.url + path, encoded=True)
         async with self._session.request(method, url, data=data, headers=sent) as response:
             text = await response.text()
             parsed = json.loads(text) if "json" in response.headers.get("Content-Type", "") and text else text

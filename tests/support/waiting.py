@@ -26,7 +26,7 @@ async def eventually(predicate: Callable[[], Awaitable[T] | T], *, within: float
             last = error
         else:
             if last:
-                return last  # type: ignore[return-value]  # narrowed by the truth test
+                return last
         if loop.time() > deadline:
             raise AssertionError(f"not within {within} s; last: {last!r}")
         await asyncio.sleep(0.05)

@@ -25,8 +25,7 @@ async def ensure_workspace(db: Database, *, workspace_id: str, name: str, now: d
 
     async def work(connection: Connection) -> str:
         await connection.execute(
-            "INSERT INTO workspaces (id, name, created_at) VALUES (%s, %s, %s) "
-            "ON DUPLICATE KEY UPDATE name = name",
+            "INSERT INTO workspaces (id, name, created_at) VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE name = name",
             workspace_id,
             name,
             now,
@@ -66,18 +65,14 @@ async def list_keys(db: Database, workspace_id: str) -> Sequence[KeyRow]:
     return [_key(row) for row in rows]
 
 
-async def revoke_key(
-    connection: Connection, *, workspace_id: str, key_id: str, now: datetime
-) -> KeyRow | None:
+async def revoke_key(connection: Connection, *, workspace_id: str, key_id: str, now: datetime) -> KeyRow | None:
     """Revoke a key and return it as it was before; None when the workspace has none with this id."""
     row = await connection.one(
         "SELECT * FROM api_keys WHERE id = %s AND workspace_id = %s FOR UPDATE", key_id, workspace_id
     )
     if row is None:
         return None
-    await connection.execute(
-        "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, %s) WHERE id = %s", now, key_id
-    )
+    await connection.execute("UPDATE api_keys SET revoked_at = COALESCE(revoked_at, %s) WHERE id = %s", now, key_id)
     return _key(row)
 
 

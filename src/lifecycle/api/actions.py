@@ -2,9 +2,10 @@
 
 import asyncio
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import Field
 
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag
@@ -14,6 +15,7 @@ from lifecycle.api.shapes import (
     ActionAnswer,
     ActionList,
     ActionSelection,
+    Asked,
     BulkAnswer,
     BulkCancel,
     BulkOutcome,
@@ -36,34 +38,36 @@ Kind = Annotated[str, Path(description="Kind of the action.", examples=["project
 Key = Annotated[str, Path(description="What it acts on.", examples=["prj_01kahv3q5jc1s6v0n8w2k4m7xz"])]
 
 
+class ActionQuery(Asked):
+    """Which actions to list."""
+
+    kind: str | None = Field(default=None, max_length=40)
+    project: str | None = Field(default=None, max_length=63, description="Id or slug.")
+    state: ActionState | Literal["all"] | None = Field(default=None, description="Open ones by default.")
+    due_before: Moment | None = None
+    due_after: Moment | None = None
+    cursor: str | None = Field(default=None, max_length=1000, description="`next_cursor` of the former answer.")
+    limit: int = Field(default=100, ge=1, le=1000, description="Most items in one answer.")
+
+
 @router.get("/actions", summary="List actions")
-async def list_all(
-    context: ContextOf,
-    actor: ActorOf,
-    kind: Annotated[str | None, Query(max_length=40)] = None,
-    project: Annotated[str | None, Query(max_length=63, description="Id or slug.")] = None,
-    state: Annotated[str | None, Query(description="One state, or `all`; open ones by default.")] = None,
-    due_before: Annotated[Moment | None, Query()] = None,
-    due_after: Annotated[Moment | None, Query()] = None,
-    cursor: paging.Cursor = None,
-    limit: paging.Limit = 100,
-) -> ActionList:
+async def list_all(context: ContextOf, actor: ActorOf, query: Annotated[ActionQuery, Query()]) -> ActionList:
     """Lists what is pending, soonest first; with `state=all` also what was cancelled or done."""
     wanted = store.ActionFilter(
         workspace=actor.workspace,
-        kind=kind,
-        project=await context.project_id(actor, project) if project else None,
-        state=_state(state),
-        closed_too=state is not None,
-        due_before=due_before,
-        due_after=due_after,
+        kind=query.kind,
+        project=await context.project_id(actor, query.project) if query.project else None,
+        state=query.state if isinstance(query.state, ActionState) else None,
+        closed_too=query.state is not None,
+        due_before=query.due_before,
+        due_after=query.due_after,
     )
     after = None
-    if cursor:
-        moment, action_id = paging.decode(cursor, parts=2)
+    if query.cursor:
+        moment, action_id = paging.decode(query.cursor, parts=2)
         after = (_moment(moment), action_id)
-    rows = await store.list_actions(context.db, wanted, after=after, limit=limit)
-    last = rows[-1] if len(rows) == limit else None
+    rows = await store.list_actions(context.db, wanted, after=after, limit=query.limit)
+    last = rows[-1] if len(rows) == query.limit else None
     return ActionList(
         items=tuple(_answer(row) for row in rows),
         next_cursor=paging.encode(last.due_at.isoformat(), last.id) if last else None,
@@ -90,7 +94,8 @@ async def cancel_many(body: BulkCancel, context: ContextOf, actor: ActorOf) -> B
 @router.get("/actions/{kind}/{key}", summary="Show an action")
 async def show(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, response: Response) -> ActionAnswer:
     """Shows one action, also one that is cancelled or done."""
-    row = await store.find_action(context.db, workspace=actor.workspace, action_id=f"{kind}/{key}")
+    subject = await _operations(kind, key).subject(context, actor, key)
+    row = await store.find_action(context.db, workspace=actor.workspace, action_id=f"{kind}/{subject}")
     if row is None:
         raise _not_found(kind, key)
     response.headers["ETag"] = etag(row.generation)
@@ -98,9 +103,7 @@ async def show(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, respons
 
 
 @router.delete("/actions/{kind}/{key}", summary="Cancel an action")
-async def cancel(
-    kind: Kind, key: Key, context: ContextOf, actor: ActorOf, if_match: IfMatch = None
-) -> CancelAnswer:
+async def cancel(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, if_match: IfMatch = None) -> CancelAnswer:
     """Cancels an action; with If-Match exactly the generation that was seen."""
     return await _operations(kind, key).cancel(context, actor, key, if_match)
 
@@ -160,15 +163,6 @@ def _not_found(kind: str, key: str) -> LifecycleError:
     return LifecycleError(Code.ACTION_NOT_FOUND, action=f"{kind}/{key}"[:320])
 
 
-def _state(state: str | None) -> ActionState | None:
-    if state is None or state == "all":
-        return None
-    try:
-        return ActionState(state)
-    except ValueError as error:
-        raise invalid("state", f"one of all, {', '.join(ActionState)}") from error
-
-
 def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
@@ -181,6 +175,7 @@ def _answer(row: store.Action) -> ActionAnswer:
         id=row.id,
         kind=row.kind,
         key=row.subject,
+        label=row.label,
         project=row.project,
         due_at=row.due_at,
         state=row.state,

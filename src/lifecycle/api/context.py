@@ -27,9 +27,7 @@ _bearer = HTTPBearer(auto_error=False, description="An API key, as `lifecycle ke
 class Context:
     """The connections of one API process."""
 
-    def __init__(
-        self, *, settings: Settings, db: Database, client: Client, engine: Engine, vault: Vault
-    ) -> None:
+    def __init__(self, *, settings: Settings, db: Database, client: Client, engine: Engine, vault: Vault) -> None:
         self.settings = settings
         self.db = db
         self.client = client
@@ -97,9 +95,7 @@ def require(actor: Actor, role: Role) -> None:
 def if_match(
     value: Annotated[
         str | None,
-        Header(
-            alias="If-Match", description='Act only on this generation: the ETag of a former answer, `"3"`.'
-        ),
+        Header(alias="If-Match", description='Act only on this generation: the ETag of a former answer, `"3"`.'),
     ] = None,
 ) -> int | None:
     """The generation in If-Match; None when any will do."""

@@ -28,9 +28,7 @@ router = APIRouter(prefix="/v1/projects/{project}", tags=["deletion"])
 HoldRef = Annotated[HoldName, Path(description="Name of a hold, such as `legal`.", examples=["legal"])]
 
 
-@router.post(
-    "/deletion", status_code=202, summary="Schedule the deletion", responses={200: {"model": DryRunAnswer}}
-)
+@router.post("/deletion", status_code=202, summary="Schedule the deletion", responses={200: {"model": DryRunAnswer}})
 async def schedule(
     project: ProjectRef,
     body: NewDeletion,
@@ -92,16 +90,13 @@ async def show(project: ProjectRef, context: ContextOf, actor: ActorOf, response
 
 
 @router.delete("/deletion", summary="Cancel the deletion")
-async def cancel(
-    project: ProjectRef, context: ContextOf, actor: ActorOf, if_match: IfMatch = None
-) -> CancelAnswer:
+async def cancel(project: ProjectRef, context: ContextOf, actor: ActorOf, if_match: IfMatch = None) -> CancelAnswer:
     """Cancels the deletion; the answer is final. Needs the role operator, and the engine but no database.
 
     Cancelling twice returns the first outcome. Once the deletion has begun it is too late: 409
     `deletion_started` says since when.
     """
-    project_id = await context.project_id(actor, project)
-    return await cancel_deletion(context, actor, project_id, if_match)
+    return await cancel_deletion(context, actor, project, if_match)
 
 
 @router.patch("/deletion", summary="Move the deletion")
@@ -114,8 +109,7 @@ async def move(
     if_match: IfMatch = None,
 ) -> DeletionAnswer:
     """Gives the deletion another due time. Needs the role administrator, who answers for it from then on."""
-    project_id = await context.project_id(actor, project)
-    answer = await move_deletion(context, actor, project_id, body, if_match)
+    answer = await move_deletion(context, actor, project, body, if_match)
     response.headers["ETag"] = etag(answer.generation)
     return answer
 
@@ -130,8 +124,7 @@ async def expedite(
     idempotency_key: IdempotencyKey = None,
 ) -> DeletionAnswer:
     """Brings the deletion forward to the shortest allowed notice. Needs a second administrator."""
-    project_id = await context.project_id(actor, project)
-    answer = await run_deletion(context, actor, project_id, if_match, idempotency_key)
+    answer = await run_deletion(context, actor, project, if_match, idempotency_key)
     response.headers["ETag"] = etag(answer.generation)
     return answer
 
@@ -147,9 +140,7 @@ async def place_hold(
 
 
 @router.delete("/holds/{name}", summary="Release a hold")
-async def release_hold(
-    project: ProjectRef, name: HoldRef, context: ContextOf, actor: ActorOf
-) -> DeletionAnswer:
+async def release_hold(project: ProjectRef, name: HoldRef, context: ContextOf, actor: ActorOf) -> DeletionAnswer:
     """Releases a hold. When it was the last one of an overdue deletion, a new due time gives fresh notice.
 
     Needs the role administrator.

@@ -16,9 +16,7 @@ router = APIRouter(prefix="/v1/api-keys", tags=["keys"])
 async def create(body: NewKey, context: ContextOf, actor: ActorOf) -> CreatedKey:
     """Makes a key of this workspace and shows it this once. Needs the role administrator."""
     require(actor, Role.ADMINISTRATOR)
-    made = await keys.create(
-        context.db, workspace=actor.workspace, person=body.person, role=body.role, by=actor
-    )
+    made = await keys.create(context.db, workspace=actor.workspace, person=body.person, role=body.role, by=actor)
     return CreatedKey(id=made.id, token=made.token, person=body.person, role=body.role)
 
 

@@ -45,9 +45,7 @@ class Limits:
         except TimeoutError:
             if started:
                 raise
-            error = LifecycleError(
-                Code.ENGINE_UNAVAILABLE, problem="no answer in time", retry_after_seconds="2"
-            )
+            error = LifecycleError(Code.ENGINE_UNAVAILABLE, problem="no answer in time", retry_after_seconds="2")
             await problems.response(error)(scope, receive, send)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from lifecycle import clock, ids
+from lifecycle import clock
 from lifecycle.api.context import Context, idempotency
 from lifecycle.api.shapes import CancelAnswer, DeletionAnswer, DeletionMove, deletion_answer
 from lifecycle.errors import Code, LifecycleError
@@ -13,18 +13,23 @@ from lifecycle.scheduler.model import CancelDeletion, ExpediteDeletion, Reschedu
 
 
 class Operations(NamedTuple):
-    """The verbs of one kind of action. Each gets the key, and the generation that is meant or None."""
+    """The verbs of one kind of action. Each gets its key (or label), and the generation that is meant or None."""
+
+    subject: Callable[[Context, Actor, str], Awaitable[str]]
 
     cancel: Callable[[Context, Actor, str, int | None], Awaitable[CancelAnswer]]
     move: Callable[[Context, Actor, str, DeletionMove, int | None], Awaitable[DeletionAnswer]]
     run: Callable[[Context, Actor, str, int | None, str | None], Awaitable[DeletionAnswer]]
 
 
-async def cancel_deletion(
-    context: Context, actor: Actor, project: str, generation: int | None
-) -> CancelAnswer:
+async def project_of(context: Context, actor: Actor, key: str) -> str:
+    """The project id behind the key of a deletion, which may be a slug."""
+    return await context.project_id(actor, key)
+
+
+async def cancel_deletion(context: Context, actor: Actor, project: str, generation: int | None) -> CancelAnswer:
     """Cancel the deletion of a project."""
-    _check(project)
+    project = await context.project_id(actor, project)
     command = CancelDeletion(actor=actor, now=clock.now(), generation=generation)
     cancelled = await context.client.cancel_deletion(project, command)
     return CancelAnswer.model_validate(cancelled.model_dump())
@@ -34,7 +39,7 @@ async def move_deletion(
     context: Context, actor: Actor, project: str, body: DeletionMove, generation: int | None
 ) -> DeletionAnswer:
     """Move the deletion of a project."""
-    _check(project)
+    project = await context.project_id(actor, project)
     if body.grace is not None and body.due_at is not None:
         raise LifecycleError(Code.GRACE_AND_DUE_AT, field="due_at")
     command = RescheduleDeletion(
@@ -51,7 +56,7 @@ async def run_deletion(
     context: Context, actor: Actor, project: str, generation: int | None, idempotency_key: str | None
 ) -> DeletionAnswer:
     """Expedite the deletion of a project."""
-    _check(project)
+    project = await context.project_id(actor, project)
     command = ExpediteDeletion(actor=actor, now=clock.now(), generation=generation)
     deletion = await context.client.expedite_deletion(
         project, command, idempotency_key=idempotency(actor, idempotency_key, "expedite")
@@ -59,11 +64,6 @@ async def run_deletion(
     return deletion_answer(project, deletion)
 
 
-def _check(project: str) -> None:
-    if not ids.is_project_id(project):
-        raise LifecycleError(Code.PROJECT_NOT_FOUND)
-
-
 KINDS: Mapping[str, Operations] = {
-    entries.KIND: Operations(cancel_deletion, move_deletion, run_deletion),
+    entries.KIND: Operations(project_of, cancel_deletion, move_deletion, run_deletion),
 }

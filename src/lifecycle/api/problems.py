@@ -39,9 +39,7 @@ def response(error: LifecycleError, **more: object) -> JSONResponse:
         headers["Retry-After"] = error.params["retry_after_seconds"]
     if error.status_code == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(
-        document(error, **more), status_code=error.status_code, media_type=MEDIA_TYPE, headers=headers
-    )
+    return JSONResponse(document(error, **more), status_code=error.status_code, media_type=MEDIA_TYPE, headers=headers)
 
 
 def invalid(field: str, problem: str) -> LifecycleError:
@@ -73,9 +71,7 @@ async def _not_valid(_: Request, error: Exception) -> JSONResponse:
     found = error.errors()
     if found and found[0]["type"] == "json_invalid":
         return response(
-            LifecycleError(
-                Code.MALFORMED_JSON, problem=str(found[0].get("ctx", {}).get("error", "unreadable"))
-            )
+            LifecycleError(Code.MALFORMED_JSON, problem=str(found[0].get("ctx", {}).get("error", "unreadable")))
         )
     errors = [{"field": _field(one), "problem": one["msg"]} for one in found]
     first = errors[0] if errors else {"field": "body", "problem": "not valid"}

@@ -63,9 +63,7 @@ async def show(project: ProjectRef, context: ContextOf, actor: ActorOf) -> Proje
 
 
 @router.patch("/{project}", summary="Change settings")
-async def change(
-    project: ProjectRef, body: ProjectChange, context: ContextOf, actor: ActorOf
-) -> ProjectAnswer:
+async def change(project: ProjectRef, body: ProjectChange, context: ContextOf, actor: ActorOf) -> ProjectAnswer:
     """Changes the name (operator) or the protection against deletion (administrator)."""
     project_id = await context.project_id(actor, project)
     command = ConfigureProject(actor=actor, now=clock.now(), name=body.name, protected=body.protected)

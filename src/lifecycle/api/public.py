@@ -21,15 +21,14 @@ router = APIRouter(tags=["public"])
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex"><title>{title}</title>
-<style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark}}
+<style>:root{{color-scheme:light dark}}
+body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem}}
 button{{font:inherit;padding:.5rem 1.2rem}}</style></head>
 <body><h1>{title}</h1><p>{text}</p>{more}</body></html>"""
 
 _BUTTON = '<form method="post"><button type="submit">Cancel the deletion</button></form>'
 
-Token = Annotated[
-    str, Path(max_length=2000, description="The token in the link.", examples=["eyJrZXkiOiIuLi4ifQ"])
-]
+Token = Annotated[str, Path(max_length=2000, description="The token in the link.", examples=["eyJrZXkiOiIuLi4ifQ"])]
 
 
 @router.get("/healthz", summary="Is the process up?", response_class=PlainTextResponse)
@@ -64,12 +63,8 @@ async def metrics(context: ContextOf) -> Response:
         if state.is_open:
             pending.labels(state.value).set(counts.get(state.value, 0))
     reconciler = await context.client.findings()
-    Gauge("lifecycle_reconciler_findings", "Present findings.", registry=registry).set(
-        len(reconciler.findings)
-    )
-    Gauge("lifecycle_reconciler_rearmed", "Wake-ups armed again, ever.", registry=registry).set(
-        reconciler.rearmed
-    )
+    Gauge("lifecycle_reconciler_findings", "Present findings.", registry=registry).set(len(reconciler.findings))
+    Gauge("lifecycle_reconciler_rearmed", "Wake-ups armed again, ever.", registry=registry).set(reconciler.rearmed)
     swept = reconciler.swept_at.timestamp() if reconciler.swept_at else 0
     Gauge("lifecycle_reconciler_swept_at_seconds", "Last sweep, Unix time.", registry=registry).set(swept)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -95,9 +90,7 @@ async def cancel_page(token: Token, context: ContextOf) -> HTMLResponse:
         link = links.parse(context.vault, token)
     except LifecycleError as error:
         return _page("This link is not valid", f"{error.message} {error.hint}", status=error.status_code)
-    return _page(
-        "Cancel this deletion?", f"The deletion of project {link.project} is scheduled.", more=_BUTTON
-    )
+    return _page("Cancel this deletion?", f"The deletion of project {link.project} is scheduled.", more=_BUTTON)
 
 
 @router.post("/cancel/{token}", summary="Use a cancel link", response_class=HTMLResponse)
@@ -109,9 +102,7 @@ async def use_cancel_link(token: Token, context: ContextOf) -> HTMLResponse:
         cancelled = await cancel_deletion(context, actor, link.project, link.generation)
     except LifecycleError as error:
         return _page("Not cancelled by this link", f"{error.message} {error.hint}", status=error.status_code)
-    return _page(
-        "Cancelled", f"Project {link.project} stays. Cancelled at {cancelled.cancelled_at:%F %T} UTC."
-    )
+    return _page("Cancelled", f"Project {link.project} stays. Cancelled at {cancelled.cancelled_at:%F %T} UTC.")
 
 
 def _page(title: str, text: str, *, more: str = "", status: int = 200) -> HTMLResponse:

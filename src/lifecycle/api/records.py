@@ -32,9 +32,7 @@ _JWK = {
 async def audit(
     context: ContextOf,
     actor: ActorOf,
-    project: Annotated[
-        str | None, Query(max_length=63, description="Id or slug; ids also of deleted ones.")
-    ] = None,
+    project: Annotated[str | None, Query(max_length=63, description="Id or slug; ids also of deleted ones.")] = None,
     cursor: paging.Cursor = None,
     limit: paging.Limit = 100,
 ) -> AuditList:
@@ -59,9 +57,7 @@ async def audit(
                 actor=row.actor_person,
                 actor_key=row.actor_key,
                 at=row.at,
-                detail={
-                    name: value for name, value in row.detail.items() if may_cancel or name != "cancel_url"
-                },
+                detail={name: value for name, value in row.detail.items() if may_cancel or name != "cancel_url"},
             )
             for row in rows
         ),

@@ -22,9 +22,7 @@ from lifecycle.scheduler.model import Compute, Deletion, Impact, Phase, PurgePro
 # Printable text of any language; control characters would garble logs and terminals.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
-Reason = Annotated[
-    str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]+$")
-]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]+$")]
 
 
 def _only_text(value: object) -> object:
@@ -153,9 +151,7 @@ class CancelAnswer(Answer):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {"outcome": "cancelled", "generation": 1, "cancelled_at": "2026-11-21T10:00:00.000Z"}
-            ]
+            "examples": [{"outcome": "cancelled", "generation": 1, "cancelled_at": "2026-11-21T10:00:00.000Z"}]
         }
     )
 
@@ -257,6 +253,7 @@ class ActionAnswer(Answer):
                     "id": f"project-deletion/{_PROJECT}",
                     "kind": "project-deletion",
                     "key": _PROJECT,
+                    "label": "shop",
                     "project": _PROJECT,
                     "due_at": _DUE,
                     "state": "pending",
@@ -271,6 +268,7 @@ class ActionAnswer(Answer):
     id: str
     kind: str
     key: str
+    label: str
     project: str | None
     due_at: datetime
     state: ActionState
@@ -315,9 +313,7 @@ class BulkAnswer(Answer):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {"items": [{"id": f"project-deletion/{_PROJECT}", "outcome": "cancelled", "generation": 1}]}
-            ]
+            "examples": [{"items": [{"id": f"project-deletion/{_PROJECT}", "outcome": "cancelled", "generation": 1}]}]
         }
     )
 
@@ -379,9 +375,7 @@ class TombstoneAnswer(Answer):
 class NewKey(Asked):
     """An API key to make."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"person": "bob@example.com", "role": "operator"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"person": "bob@example.com", "role": "operator"}]})
 
     person: Name = Field(description="Whose key it is. Two keys of one person are not two administrators.")
     role: Role

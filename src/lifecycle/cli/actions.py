@@ -10,7 +10,7 @@ from lifecycle.cli.projects import DueAt, Generation, Grace
 
 app = typer.Typer(help="Everything that is going to happen.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(metavar="ACTION", help="Such as project-deletion/prj_…")]
+Id = Annotated[str, typer.Argument(metavar="ACTION", help="Such as project-deletion/shop, or the id.")]
 
 
 @app.command("list")
@@ -37,7 +37,7 @@ def list_all(
         (
             output.in_how_long(one["due_at"]) if one["state"] in ("pending", "blocked", "running") else "",
             one["state"],
-            one["id"],
+            f"{one['kind']}/{one['label']}",
             one["requested_by"],
             one["reason"],
         )

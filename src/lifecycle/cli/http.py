@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -25,9 +26,7 @@ class CommandError(Exception):
         problem: the problem document, for `--json`.
     """
 
-    def __init__(
-        self, message: str, hint: str, *, refusal: bool, problem: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, hint: str, *, refusal: bool, problem: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.hint = hint
         self.refusal = refusal
@@ -108,11 +107,11 @@ async def _call(
             "Check that LIFECYCLE_API_URL is the address of Lifecycle.",
             refusal=False,
         ) from error
-    if status >= 400:  # noqa: PLR2004  HTTP: client or server error
+    if status >= HTTPStatus.BAD_REQUEST:
         raise CommandError(
             answer["detail"],
             answer["hint"],
-            refusal=status < 500,
+            refusal=status < HTTPStatus.INTERNAL_SERVER_ERROR,
             problem=answer,
         )
     return answer

@@ -105,9 +105,7 @@ def new_identity(
 async def _bootstrap(person: str, workspace: str) -> keys.NewKey:
     db = resources.database(Settings())
     try:
-        workspace_id = await store.ensure_workspace(
-            db, workspace_id=ids.new("ws"), name=workspace, now=clock.now()
-        )
+        workspace_id = await store.ensure_workspace(db, workspace_id=ids.new("ws"), name=workspace, now=clock.now())
         return await keys.create(db, workspace=workspace_id, person=person, role=Role.ADMINISTRATOR, by=None)
     finally:
         await db.close()

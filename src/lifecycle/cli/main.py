@@ -45,9 +45,7 @@ def main() -> None:
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"])
-        _complain(
-            f"The setting LIFECYCLE_{name.upper()} is not valid: {first['msg']}.", "See docs/settings.md."
-        )
+        _complain(f"The setting LIFECYCLE_{name.upper()} is not valid: {first['msg']}.", "See docs/settings.md.")
         sys.exit(2)
     except VaultError as error:
         _complain(f"The key ring cannot be used: {error}.", "Set LIFECYCLE_KEY_ENCRYPTION_KEY_FILE.")

@@ -39,9 +39,7 @@ def list_all(json: Json = False) -> None:
         output.show_json(answer)
         return
     rows = [(one["slug"], one["name"], one["state"], one["id"]) for one in answer["items"]]
-    output.table(
-        ("SLUG", "NAME", "STATE", "ID"), rows, empty="No projects yet: lifecycle project create SLUG"
-    )
+    output.table(("SLUG", "NAME", "STATE", "ID"), rows, empty="No projects yet: lifecycle project create SLUG")
 
 
 @app.command()

@@ -54,10 +54,7 @@ def verify(
             ("deleted", stated["deleted_at"]),
             ("requested by", stated["requested_by"]),
             ("reason", stated["reason"]),
-            *(
-                (f"removed {line['subsystem']}", f"{line['count']}; {line['evidence']}")
-                for line in stated["removed"]
-            ),
+            *((f"removed {line['subsystem']}", f"{line['count']}; {line['evidence']}") for line in stated["removed"]),
         ]
     )
 

@@ -28,9 +28,7 @@ class Child:
         log: file that its output is appended to.
     """
 
-    def __init__(
-        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
         self.name = name
         self.log = log
         self._command = list(command)

@@ -70,9 +70,7 @@ class Engine:
 
     async def is_ready(self) -> bool:
         """Whether ingress and admin answer."""
-        return await answers(f"{self.admin_url}/health") and await answers(
-            f"{self.ingress_url}/restate/health"
-        )
+        return await answers(f"{self.admin_url}/health") and await answers(f"{self.ingress_url}/restate/health")
 
 
 class MariaDb:
@@ -131,14 +129,14 @@ class MariaDb:
         shutil.rmtree(self._root / "data", ignore_errors=True)
         self._root.mkdir(parents=True, exist_ok=True)
         # One statement a line. Anonymous users would shadow ours on loopback.
-        (self._root / "init.sql").write_text(
-            "DELETE FROM mysql.global_priv WHERE User = '';\n"
-            "FLUSH PRIVILEGES;\n"
-            "CREATE DATABASE IF NOT EXISTS lifecycle CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;\n"
-            f"CREATE OR REPLACE USER lifecycle@'{_HOST}' IDENTIFIED BY '{self._password}';\n"
-            f"GRANT ALL ON lifecycle.* TO lifecycle@'{_HOST}';\n",
-            encoding="utf-8",
+        statements = (
+            "DELETE FROM mysql.global_priv WHERE User = ''",
+            "FLUSH PRIVILEGES",
+            "CREATE DATABASE IF NOT EXISTS lifecycle CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            f"CREATE OR REPLACE USER lifecycle@'{_HOST}' IDENTIFIED BY '{self._password}'",
+            f"GRANT ALL ON lifecycle.* TO lifecycle@'{_HOST}'",
         )
+        (self._root / "init.sql").write_text("".join(f"{one};\n" for one in statements), encoding="utf-8")
         (self._root / "init.sql").chmod(0o600)
         done = subprocess.run(
             [
@@ -169,9 +167,7 @@ class Own:
         log: its log file.
     """
 
-    def __init__(
-        self, role: str, *, url: str, health: str, environment: Mapping[str, str], log: Path
-    ) -> None:
+    def __init__(self, role: str, *, url: str, health: str, environment: Mapping[str, str], log: Path) -> None:
         self._health = f"{url}{health}"
         command = [sys.executable, "-m", "lifecycle", role]
         self.child = Child(role, command, environment=environment, log=log)
@@ -211,9 +207,7 @@ def _restate_server() -> Path:
 def _program(name: str) -> str:
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
-        raise MissingProgramError(
-            f"{name} is not installed; run 'make setup', which installs what is missing"
-        )
+        raise MissingProgramError(f"{name} is not installed; run 'make setup', which installs what is missing")
     return found
 
 

@@ -94,9 +94,7 @@ class Stack:
             environment=self.environment,
             log=self._log("worker"),
         )
-        self.api = Own(
-            "api", url=self.api_url, health="/healthz", environment=self.environment, log=self._log("api")
-        )
+        self.api = Own("api", url=self.api_url, health="/healthz", environment=self.environment, log=self._log("api"))
 
     @property
     def api_url(self) -> str:
@@ -172,9 +170,7 @@ class Stack:
                 workspace = await store.ensure_workspace(
                     db, workspace_id=ids.new("ws"), name=WORKSPACE, now=clock.now()
                 )
-                key = await keys.create(
-                    db, workspace=workspace, person=PERSON, role=Role.ADMINISTRATOR, by=None
-                )
+                key = await keys.create(db, workspace=workspace, person=PERSON, role=Role.ADMINISTRATOR, by=None)
             finally:
                 await db.close()
             _remembered(kept, lambda: key.token)

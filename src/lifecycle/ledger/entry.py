@@ -28,10 +28,11 @@ class ActionState(StrEnum):
 
 
 class ActionRow(Durable):
-    """A pending action as people see it. Its public id is `{kind}/{subject}`."""
+    """A pending action as people see it. Its public id is `{kind}/{subject}`; `label` is what they call it."""
 
     kind: str
     subject: str
+    label: str
     state: ActionState
     due_at: datetime
     generation: int

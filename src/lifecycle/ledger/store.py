@@ -15,6 +15,7 @@ class Action(NamedTuple):
     id: str
     kind: str
     subject: str
+    label: str
     project: str | None
     due_at: datetime
     state: ActionState
@@ -74,9 +75,9 @@ async def record(connection: Connection, entries: Sequence[Entry]) -> None:
 async def _project_actions(connection: Connection, entries: Sequence[Entry]) -> None:
     # `sequence` comes last: MySQL assigns from left to right, and every condition must see the stored one.
     await connection.execute_many(
-        "INSERT INTO pending_actions (id, kind, subject, project_id, workspace_id, state, is_open, due_at, "
+        "INSERT INTO pending_actions (id, kind, subject, label, project_id, workspace_id, state, is_open, due_at, "
         "generation, sequence, reason, requested_by, updated_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE "
         "state = IF(VALUES(sequence) > sequence, VALUES(state), state), "
         "is_open = IF(VALUES(sequence) > sequence, VALUES(is_open), is_open), "
         "due_at = IF(VALUES(sequence) > sequence, VALUES(due_at), due_at), "
@@ -90,6 +91,7 @@ async def _project_actions(connection: Connection, entries: Sequence[Entry]) -> 
                 row.id,
                 row.kind,
                 row.subject,
+                row.label,
                 entry.project,
                 entry.workspace,
                 row.state.value,
@@ -150,9 +152,7 @@ async def list_actions(
 
 async def find_action(db: Database, *, workspace: str, action_id: str) -> Action | None:
     """One action of the workspace."""
-    row = await db.one(
-        "SELECT * FROM pending_actions WHERE id = %s AND workspace_id = %s", action_id, workspace
-    )
+    row = await db.one("SELECT * FROM pending_actions WHERE id = %s AND workspace_id = %s", action_id, workspace)
     return None if row is None else _action(row)
 
 
@@ -198,6 +198,7 @@ def _action(row: Row) -> Action:
         id=row["id"],
         kind=row["kind"],
         subject=row["subject"],
+        label=row["label"],
         project=row["project_id"],
         due_at=row["due_at"],
         state=ActionState(row["state"]),

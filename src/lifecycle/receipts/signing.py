@@ -42,9 +42,7 @@ async def ensure_key(db: Database, vault: Vault) -> JWKEC:
     return JWKEC(key=ComparableECKey(private))
 
 
-async def sign(
-    db: Database, vault: Vault, *, order: PurgeOrder, lines: Sequence[ReceiptLine], deleted_at: str
-) -> str:
+async def sign(db: Database, vault: Vault, *, order: PurgeOrder, lines: Sequence[ReceiptLine], deleted_at: str) -> str:
     """The receipt of a purge, as compact JWS."""
     key = await ensure_key(db, vault)
     payload = {
@@ -74,11 +72,7 @@ async def sign(
 
 async def jwks(db: Database) -> dict[str, list[dict[str, Any]]]:
     """The public keys of all receipts, as a JWK set (RFC 7517)."""
-    return {
-        "keys": [
-            {**row.public_jwk, "kid": row.kid, "use": "sig", "alg": "ES256"} for row in await store.keys(db)
-        ]
-    }
+    return {"keys": [{**row.public_jwk, "kid": row.kid, "use": "sig", "alg": "ES256"} for row in await store.keys(db)]}
 
 
 def verify(receipt: str, keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -148,14 +148,10 @@ def expedite(project: Project, deletion: Deletion, command: ExpediteDeletion, li
     if requester is not None and command.actor.person == requester.person:
         raise LifecycleError(Code.SECOND_ADMINISTRATOR_REQUIRED, project=project.id, person=requester.person)
     if deletion.blocked_by:
-        raise LifecycleError(
-            Code.DELETION_HELD, project=project.id, blocked_by=", ".join(deletion.blocked_by)
-        )
+        raise LifecycleError(Code.DELETION_HELD, project=project.id, blocked_by=", ".join(deletion.blocked_by))
     floor = command.now + timedelta(seconds=limits.expedite_floor_seconds)
     due_at = min(floor, deletion.countdown.due_at or floor)
-    expedited = _arm(deletion, now=command.now, due_at=due_at).model_copy(
-        update={"expedited_by": command.actor}
-    )
+    expedited = _arm(deletion, now=command.now, due_at=due_at).model_copy(update={"expedited_by": command.actor})
     return _arm_and_decide(expedited, "deletion.expedited", command, {"due_at": rfc3339(due_at)})
 
 
@@ -167,9 +163,7 @@ def place_hold(project: Project, deletion: Deletion, command: PlaceHold) -> Deci
     others = tuple(hold for hold in deletion.holds if hold.name != command.name)
     if len(others) >= MAX_HOLDS:
         raise LifecycleError(Code.TOO_MANY_HOLDS, project=project.id, limit=str(MAX_HOLDS))
-    hold = Hold(
-        name=command.name, reason=command.reason, placed_by=command.actor.person, placed_at=command.now
-    )
+    hold = Hold(name=command.name, reason=command.reason, placed_by=command.actor.person, placed_at=command.now)
     held = deletion.model_copy(update={"holds": (*others, hold)})
     return _decide(held, "hold.placed", command, {"name": command.name, "reason": command.reason})
 
@@ -211,11 +205,7 @@ def ignore(deletion: Deletion) -> Decision:
 def wants_authority(deletion: Deletion) -> bool:
     """Whether the next wake-up is for the deed itself, so that authority must be looked up for it."""
     countdown = deletion.countdown
-    return (
-        countdown.wake_at is not None
-        and countdown.due_at is not None
-        and countdown.wake_at >= countdown.due_at
-    )
+    return countdown.wake_at is not None and countdown.due_at is not None and countdown.wake_at >= countdown.due_at
 
 
 def wake(deletion: Deletion, generation: int, *, now: datetime, authority: Authority) -> Decision:
@@ -238,9 +228,7 @@ def wake(deletion: Deletion, generation: int, *, now: datetime, authority: Autho
         return _wait(deletion, countdown.wake_again(due_at), now=now)
     if authority is Authority.UNKNOWN:
         return _wait(deletion, countdown.wake_again(now + AUTHORITY_RETRY), now=now)
-    started = deletion.model_copy(
-        update={"phase": Phase.PURGING, "countdown": countdown.rest(), "started_at": now}
-    )
+    started = deletion.model_copy(update={"phase": Phase.PURGING, "countdown": countdown.rest(), "started_at": now})
     return _record(started, "deletion.started", now, {"due_at": rfc3339(due_at)})._replace(purge=True)
 
 
@@ -262,9 +250,7 @@ def configure(project: Project, deletion: Deletion, command: ConfigureProject) -
 
 def _remind(deletion: Deletion, *, now: datetime, due_at: datetime) -> Decision:
     reminders = tuple(
-        reminder.model_copy(update={"sent_at": now})
-        if reminder.sent_at is None and reminder.at <= now
-        else reminder
+        reminder.model_copy(update={"sent_at": now}) if reminder.sent_at is None and reminder.at <= now else reminder
         for reminder in deletion.reminders
     )
     countdown = deletion.countdown.wake_again(_next_wake(reminders, due_at))
@@ -345,9 +331,7 @@ def _decide(deletion: Deletion, action: str, command: Command, detail: Mapping[s
     return _record(deletion, action, command.now, detail, actor=command.actor)
 
 
-def _arm_and_decide(
-    deletion: Deletion, action: str, command: Command, detail: Mapping[str, JsonValue]
-) -> Decision:
+def _arm_and_decide(deletion: Deletion, action: str, command: Command, detail: Mapping[str, JsonValue]) -> Decision:
     decision = _decide(deletion, action, command, detail)
     return decision._replace(wake_in=deletion.countdown.delay(now=command.now))
 

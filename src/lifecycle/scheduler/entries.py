@@ -72,6 +72,7 @@ def _open_action(project: Project, deletion: Deletion) -> ActionRow | None:
     return ActionRow(
         kind=KIND,
         subject=project.id,
+        label=project.slug,
         state=state,
         due_at=due_at,
         generation=deletion.generation,
@@ -89,6 +90,4 @@ def _closed_action(project: Project, before: Deletion, after: Deletion) -> Actio
 
 def _project_row(project: Project, deletion: Deletion) -> ProjectRow:
     state = "active" if deletion.phase is Phase.NONE else deletion.phase.value
-    return ProjectRow(
-        state=state, generation=deletion.generation, name=project.name, protected=project.protected
-    )
+    return ProjectRow(state=state, generation=deletion.generation, name=project.name, protected=project.protected)

@@ -106,12 +106,8 @@ async def run(ctx: WorkflowContext, order: PurgeOrder) -> None:
         )
         lines.append(line)
     _show(ctx, order, "sign-receipt", lines)
-    signed = await ctx.run_typed(
-        "sign-receipt", _sign, policies.DATABASE.options(Signed), order=order, lines=lines
-    )
-    await ctx.run_typed(
-        "write-tombstone", _bury, policies.DATABASE.options(NoneType), order=order, signed=signed
-    )
+    signed = await ctx.run_typed("sign-receipt", _sign, policies.DATABASE.options(Signed), order=order, lines=lines)
+    await ctx.run_typed("write-tombstone", _bury, policies.DATABASE.options(NoneType), order=order, signed=signed)
     _show(ctx, order, None, lines)
     # An answer upward is a send by name: an import would make a ring of services that wait for each other.
     message = Settle(generation=order.generation, deleted_at=signed.deleted_at)
@@ -167,9 +163,7 @@ async def _remove(subsystem: Subsystem, order: PurgeOrder, found: int) -> Receip
     left = await subsystem.find(db, order.project.id)
     if left:
         raise RuntimeError(f"{order.project.id} still has {left} {subsystem.name}; they are removed again")
-    return ReceiptLine(
-        subsystem=subsystem.name, count=found, finished_at=clock.now(), evidence=subsystem.evidence
-    )
+    return ReceiptLine(subsystem=subsystem.name, count=found, finished_at=clock.now(), evidence=subsystem.evidence)
 
 
 async def _sign(order: PurgeOrder, lines: list[ReceiptLine]) -> Signed:

@@ -66,10 +66,7 @@ async def claim(db: Database, project: Project) -> Claim:
         await connection.execute_many(
             "INSERT INTO environments (id, project_id, kind, created_at) VALUES (%s, %s, %s, %s) "
             "ON DUPLICATE KEY UPDATE id = environments.id",
-            [
-                (ids.derived("env", project.id, kind), project.id, kind, project.created_at)
-                for kind in ENVIRONMENTS
-            ],
+            [(ids.derived("env", project.id, kind), project.id, kind, project.created_at) for kind in ENVIRONMENTS],
         )
         return Claim.CLAIMED
 
@@ -182,9 +179,7 @@ async def find_tombstone(db: Database, *, workspace: str, reference: str) -> Tom
     )
     if row is None:
         return None
-    return Tombstone(
-        row["project_id"], row["slug"], row["deleted_at"], int(row["generation"]), row["receipt"]
-    )
+    return Tombstone(row["project_id"], row["slug"], row["deleted_at"], int(row["generation"]), row["receipt"])
 
 
 async def _check_order(connection: Connection, order: PurgeOrder) -> None:
@@ -216,6 +211,4 @@ async def _count(db: Database, count: str, project_id: str) -> int:
 
 
 def _listing(row: Row) -> ProjectListing:
-    return ProjectListing(
-        row["id"], row["slug"], row["name"], row["state"], bool(row["protected"]), row["created_at"]
-    )
+    return ProjectListing(row["id"], row["slug"], row["name"], row["state"], bool(row["protected"]), row["created_at"])

@@ -71,6 +71,7 @@ def upgrade() -> None:
             id VARCHAR(320) NOT NULL PRIMARY KEY,
             kind VARCHAR(40) NOT NULL,
             subject VARCHAR(260) NOT NULL,
+            label VARCHAR(260) NOT NULL,
             project_id VARCHAR(40) NULL,
             workspace_id VARCHAR(40) NOT NULL,
             state VARCHAR(20) NOT NULL,
