@@ -1,7 +1,9 @@
 """What API, command line and worker may ask of the engine; every refusal comes back as LifecycleError."""
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -9,6 +11,8 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, TypeAdapter
 
+from lifecycle import ids
+from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.scheduler.model import (
     CancelDeletion,
@@ -32,6 +36,8 @@ from lifecycle.settings import Settings
 
 T = TypeVar("T")
 
+_REVOKE_DEADLINE = timedelta(seconds=1)
+
 
 class Client:
     """The engine's ingress, one method per handler that may be called from outside.
@@ -40,9 +46,10 @@ class Client:
     answer in time. After the latter the outcome of a change is unknown.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, ingress_url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, ingress_url: str, engine: Engine) -> None:
         self._session = session
         self._url = ingress_url.rstrip("/")
+        self._engine = engine
 
     @classmethod
     @asynccontextmanager
@@ -50,8 +57,12 @@ class Client:
         """A client for the time of the block."""
         timeout = aiohttp.ClientTimeout(total=settings.request_timeout.total_seconds())
         connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-            yield cls(session, settings.restate_ingress_url)
+        engine = Engine(settings.restate_admin_url, timeout=_REVOKE_DEADLINE)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+                yield cls(session, settings.restate_ingress_url, engine)
+        finally:
+            await engine.close()
 
     async def create_project(
         self, project: str, command: CreateProject, *, idempotency_key: str | None = None
@@ -67,7 +78,7 @@ class Client:
         self, project: str, command: ScheduleDeletion, *, idempotency_key: str | None = None
     ) -> Scheduled:
         """Start the countdown."""
-        return await self._project(project, "schedule_deletion", command, Scheduled, idempotency_key)
+        return await self._destructive(project, "schedule_deletion", command, Scheduled, idempotency_key)
 
     async def cancel_deletion(self, project: str, command: CancelDeletion) -> Cancelled:
         """End the countdown."""
@@ -75,13 +86,13 @@ class Client:
 
     async def reschedule_deletion(self, project: str, command: RescheduleDeletion) -> Deletion:
         """Move the due time."""
-        return await self._project(project, "reschedule_deletion", command, Deletion)
+        return await self._destructive(project, "reschedule_deletion", command, Deletion)
 
     async def expedite_deletion(
         self, project: str, command: ExpediteDeletion, *, idempotency_key: str | None = None
     ) -> Deletion:
         """Delete as soon as the floor allows."""
-        return await self._project(project, "expedite_deletion", command, Deletion, idempotency_key)
+        return await self._destructive(project, "expedite_deletion", command, Deletion, idempotency_key)
 
     async def place_hold(self, project: str, command: PlaceHold) -> Deletion:
         """Stop the deletion from firing."""
@@ -111,6 +122,28 @@ class Client:
     async def findings(self) -> ReconcilerState:
         """What the reconciler found."""
         return await self._call(f"Reconciler/{RECONCILER_KEY}/findings", None, ReconcilerState)
+
+    async def _destructive(
+        self,
+        project: str,
+        handler: str,
+        argument: BaseModel,
+        answer: type[T],
+        idempotency_key: str | None = None,
+    ) -> T:
+        """Call a handler that brings a deletion nearer, and see to it that it is not carried out unanswered.
+
+        The engine keeps what it accepted. A schedule that waited for a dead worker would else be carried out
+        hours later, with a grace that is over by then, although the caller was told that it failed.
+        """
+        key = idempotency_key or ids.new("idk")
+        try:
+            return await self._project(project, handler, argument, answer, key)
+        except LifecycleError as error:
+            if error.code is Code.ENGINE_UNAVAILABLE:
+                with contextlib.suppress(EngineDownError):
+                    await self._engine.kill(key)
+            raise
 
     async def _project(
         self,

@@ -55,6 +55,9 @@ _STUCK = """
 """
 
 
+_BY_IDEMPOTENCY_KEY = "SELECT id FROM sys_invocation WHERE idempotency_key = '%s' AND status <> 'completed'"
+
+
 class EngineDownError(Exception):
     """The admin API cannot be reached, or refused."""
 
@@ -136,6 +139,20 @@ class Engine:
         answer = await self._ask("GET", f"/services/{service}")
         return str(answer["deployment_id"])
 
+    async def kill(self, idempotency_key: str) -> bool:
+        """End the unfinished invocation with this idempotency key, so that it is never carried out later.
+
+        Args:
+            idempotency_key: one of our own ids; nothing else is safe in the query.
+
+        Returns:
+            Whether there was one.
+        """
+        rows = await self.query(_BY_IDEMPOTENCY_KEY % idempotency_key)
+        for row in rows:
+            await self._ask("PATCH", f"/invocations/{row['id']}/kill")
+        return bool(rows)
+
     async def clock(self) -> datetime:
         """The engine's present time."""
         rows = await self.query("SELECT CAST(now() AS VARCHAR) AS now")
@@ -195,7 +212,7 @@ class Engine:
                 text = await answer.text()
                 if answer.status >= HTTPStatus.BAD_REQUEST:
                     raise EngineDownError(f"{method} {path} was answered with {answer.status}: {text[:500]}")
-                return json.loads(text)
+                return json.loads(text) if text else None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise EngineDownError(f"{method} {path} failed: {str(error) or type(error).__name__}") from error
 

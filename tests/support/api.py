@@ -1,5 +1,6 @@
 """A small HTTP client for the tests, as a customer's program would write it."""
 
+import io
 import json
 from collections.abc import Mapping
 from types import TracebackType
@@ -56,7 +57,8 @@ class Api:
             sent.setdefault("Authorization", f"Bearer {self.key}")
         if raw is not None or body is not None:
             sent.setdefault("Content-Type", "application/json")
-        data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
+        content = raw if raw is not None else (None if body is None else json.dumps(body).encode())
+        data = None if content is None else io.BytesIO(content)
         url = URL(self.url + path, encoded=True)
         async with self._session.request(method, url, data=data, headers=sent) as response:
             text = await response.text()

@@ -2,13 +2,17 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(predicate: Callable[[], Awaitable[T] | T], *, within: float) -> T:
+@overload
+async def eventually(predicate: Callable[[], Coroutine[Any, Any, T | None]], *, within: float) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T | None], *, within: float) -> T: ...
+async def eventually(predicate: Callable[[], Any], *, within: float) -> Any:
     """The first truthy answer of `predicate`.
 
     Args:

@@ -52,11 +52,12 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
         separate_input_output_schemas=False,
     )
     problems.install(app)
-    # One second more than any single wait inside, so that the inner answer, which knows more, comes first.
-    app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1))
+    # A little more than any single wait inside, so that the inner answer, which knows more, comes first.
+    app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1.5))
     for module in (projects, deletions, actions, records, keys, public):
         app.include_router(module.router)
     return app

@@ -11,7 +11,7 @@ from lifecycle.api.shapes import NewProject, ProjectAnswer, ProjectChange, Proje
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Role
 from lifecycle.scheduler import store
-from lifecycle.scheduler.model import ConfigureProject, CreateProject, Project
+from lifecycle.scheduler.model import ConfigureProject, CreateProject, Project, Read
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"])
 
@@ -37,7 +37,7 @@ async def create(
     if owner is not None and owner.id != project_id:
         raise LifecycleError(Code.SLUG_TAKEN, slug=body.slug, field="slug")
     command = CreateProject(actor=actor, now=clock.now(), slug=body.slug, name=body.name or body.slug)
-    return _answer(await context.client.create_project(project_id, command))
+    return _answer(await context.client.create_project(project_id, command), state="active")
 
 
 @router.get("", summary="List projects")
@@ -67,19 +67,14 @@ async def change(project: ProjectRef, body: ProjectChange, context: ContextOf, a
     """Changes the name (operator) or the protection against deletion (administrator)."""
     project_id = await context.project_id(actor, project)
     command = ConfigureProject(actor=actor, now=clock.now(), name=body.name, protected=body.protected)
-    return _answer(await context.client.configure_project(project_id, command))
+    changed = await context.client.configure_project(project_id, command)
+    deletion = await context.client.deletion(project_id, Read(workspace=actor.workspace))
+    return _answer(changed, state=deletion.project_state)
 
 
-def _answer(project: Project) -> ProjectAnswer:
-    return ProjectAnswer(
-        id=project.id,
-        slug=project.slug,
-        name=project.name,
-        state="active",
-        protected=project.protected,
-        environments=store.ENVIRONMENTS,
-        created_at=project.created_at,
-    )
+def _answer(project: Project, *, state: str) -> ProjectAnswer:
+    shown = project.model_dump(exclude={"workspace"})
+    return ProjectAnswer.model_validate({**shown, "state": state, "environments": store.ENVIRONMENTS})
 
 
 def _listed(row: store.ProjectListing) -> ProjectAnswer:

@@ -121,17 +121,21 @@ class Stack:
         Raises:
             StartError: a server did not come up.
         """
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_then(self.database.start(), lambda: started("mariadb")))
-            group.create_task(_then(self.engine.start(), lambda: started("restate-server")))
-        await asyncio.to_thread(migrate.upgrade, self.database.url)
-        started("migrations")
+        await self.start_servers(started)
         await self.worker.start()
         started("worker")
         await self.api.start()
         await self.worker.child.wait_until(self._is_registered, within=timedelta(seconds=60))
         started("api")
         return await self._write_ready()
+
+    async def start_servers(self, started: Callable[[str], None] = lambda _: None) -> None:
+        """Start only engine and database, and bring the database to the present schema."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_then(self.database.start(), lambda: started("mariadb")))
+            group.create_task(_then(self.engine.start(), lambda: started("restate-server")))
+        await asyncio.to_thread(migrate.upgrade, self.database.url)
+        started("migrations")
 
     async def stop(self) -> None:
         """Stop everything; the engine before the worker, which else waits for its calls. The data stays."""

@@ -89,5 +89,9 @@ def _closed_action(project: Project, before: Deletion, after: Deletion) -> Actio
 
 
 def _project_row(project: Project, deletion: Deletion) -> ProjectRow:
-    state = "active" if deletion.phase is Phase.NONE else deletion.phase.value
-    return ProjectRow(state=state, generation=deletion.generation, name=project.name, protected=project.protected)
+    return ProjectRow(
+        state=deletion.project_state,
+        generation=deletion.generation,
+        name=project.name,
+        protected=project.protected,
+    )

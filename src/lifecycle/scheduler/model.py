@@ -111,6 +111,11 @@ class Deletion(Durable):
         return self.countdown.generation
 
     @property
+    def project_state(self) -> str:
+        """The state of the project that follows from its deletion."""
+        return "active" if self.phase is Phase.NONE else self.phase.value
+
+    @property
     def blocked_by(self) -> tuple[str, ...]:
         """The names of what stops the deletion from firing."""
         return tuple(hold.name for hold in self.holds) + (("authority",) if self.authority_lost else ())
