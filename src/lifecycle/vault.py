@@ -32,7 +32,7 @@ class Vault:
 
     def __init__(self, ring: Mapping[str, bytes]) -> None:
         if not ring:
-            raise VaultError("the key ring is empty; make a key with 'lifecycle vault new-key'")
+            raise VaultError("it has no key")
         for name, key in ring.items():
             if len(key) != _KEY_BYTES:
                 raise VaultError(f"key {name} has {len(key)} bytes instead of {_KEY_BYTES}")

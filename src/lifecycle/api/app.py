@@ -54,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        responses=problems.RESPONSES,
     )
     problems.install(app)
     # A little more than any single wait inside, so that the inner answer, which knows more, comes first.

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from lifecycle import ids
@@ -40,6 +41,32 @@ def response(error: LifecycleError, **more: object) -> JSONResponse:
     if error.status_code == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(document(error, **more), status_code=error.status_code, media_type=MEDIA_TYPE, headers=headers)
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457). Some carry further members, such as `field` or `retry_after_seconds`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(json_schema_extra={"enum": [code.value for code in Code]})
+    hint: str
+
+
+# How every operation may be refused, for the OpenAPI.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "content": {
+            MEDIA_TYPE: {
+                "schema": Problem.model_json_schema(),
+                "example": document(LifecycleError(Code.PROJECT_NOT_FOUND)),
+            }
+        },
+    }
+    for status, description in (("4XX", "Refused; `code` says why."), ("5XX", "Not possible now; try again."))
+}
 
 
 def invalid(field: str, problem: str) -> LifecycleError:

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from lifecycle.access import links
+from lifecycle.api import problems
 from lifecycle.api.context import ContextOf
 from lifecycle.api.operations import cancel_deletion
 from lifecycle.errors import CATALOG, Code, LifecycleError
@@ -26,6 +27,12 @@ body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padd
 button{{font:inherit;padding:.5rem 1.2rem}}</style></head>
 <body><h1>{title}</h1><p>{text}</p>{more}</body></html>"""
 
+_PAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "A page that says why not.",
+        "content": {"text/html": {"schema": {"type": "string"}}, **problems.RESPONSES["4XX"]["content"]},
+    }
+}
 _BUTTON = '<form method="post"><button type="submit">Cancel the deletion</button></form>'
 
 Token = Annotated[str, Path(max_length=2000, description="The token in the link.", examples=["eyJrZXkiOiIuLi4ifQ"])]
@@ -83,7 +90,7 @@ async def explain(
     return {"code": known.value, "status": row.status, "message": row.message, "hint": row.hint}
 
 
-@router.get("/cancel/{token}", summary="Page of a cancel link", response_class=HTMLResponse)
+@router.get("/cancel/{token}", summary="Page of a cancel link", response_class=HTMLResponse, responses=_PAGE_RESPONSES)
 async def cancel_page(token: Token, context: ContextOf) -> HTMLResponse:
     """Shows a page with one button; opening it changes nothing, since mail scanners open links."""
     try:
@@ -93,7 +100,7 @@ async def cancel_page(token: Token, context: ContextOf) -> HTMLResponse:
     return _page("Cancel this deletion?", f"The deletion of project {link.project} is scheduled.", more=_BUTTON)
 
 
-@router.post("/cancel/{token}", summary="Use a cancel link", response_class=HTMLResponse)
+@router.post("/cancel/{token}", summary="Use a cancel link", response_class=HTMLResponse, responses=_PAGE_RESPONSES)
 async def use_cancel_link(token: Token, context: ContextOf) -> HTMLResponse:
     """Cancels the one generation that the link is for, and says what happened when that is too late."""
     try:

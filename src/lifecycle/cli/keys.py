@@ -2,18 +2,16 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lifecycle import clock, ids, resources
-from lifecycle.access import keys, store
 from lifecycle.cli import http, output
 from lifecycle.cli.output import Json
-from lifecycle.dev import identity
 from lifecycle.models import Role
-from lifecycle.settings import Settings
-from lifecycle.vault import new_ring_line
+
+if TYPE_CHECKING:
+    from lifecycle.access.keys import NewKey
 
 app = typer.Typer(help="API keys of the workspace.", no_args_is_help=True)
 vault_app = typer.Typer(help="Keys that seal secrets at rest.", no_args_is_help=True)
@@ -84,6 +82,8 @@ def new_key(
     file: Annotated[Path | None, typer.Option(help="Write it there, unless the file exists.")] = None,
 ) -> None:
     """Make a key-encryption key: a line for LIFECYCLE_KEY_ENCRYPTION_KEYS."""
+    from lifecycle.vault import new_ring_line
+
     if file is None:
         typer.echo(new_ring_line(name))
     elif file.exists():
@@ -99,10 +99,16 @@ def new_identity(
     file: Annotated[Path, typer.Option(help="Private key for the engine (PEM); kept when it exists.")],
 ) -> None:
     """Make the key with which the engine proves itself to workers, and print its public half."""
+    from lifecycle import identity
+
     typer.echo(identity.ensure(file))
 
 
-async def _bootstrap(person: str, workspace: str) -> keys.NewKey:
+async def _bootstrap(person: str, workspace: str) -> "NewKey":
+    from lifecycle import clock, ids, resources
+    from lifecycle.access import keys, store
+    from lifecycle.settings import Settings
+
     db = resources.database(Settings())
     try:
         workspace_id = await store.ensure_workspace(db, workspace_id=ids.new("ws"), name=workspace, now=clock.now())

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from lifecycle.cli import actions, keys, output, projects, receipts, servers
 from lifecycle.cli.http import CommandError
-from lifecycle.vault import VaultError
 
 app = typer.Typer(
     name="lifecycle",
@@ -46,9 +45,6 @@ def main() -> None:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"])
         _complain(f"The setting LIFECYCLE_{name.upper()} is not valid: {first['msg']}.", "See docs/settings.md.")
-        sys.exit(2)
-    except VaultError as error:
-        _complain(f"The key ring cannot be used: {error}.", "Set LIFECYCLE_KEY_ENCRYPTION_KEY_FILE.")
         sys.exit(2)
 
 

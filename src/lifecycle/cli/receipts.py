@@ -8,12 +8,11 @@ from typing import Annotated, Any
 
 import aiohttp
 import typer
+from rich.markup import escape
 
 from lifecycle.cli import http, output
 from lifecycle.cli.http import CommandError
 from lifecycle.cli.output import Json
-from lifecycle.errors import LifecycleError
-from lifecycle.receipts import signing
 
 app = typer.Typer(help="Receipts of finished deletions.", no_args_is_help=True)
 
@@ -34,6 +33,9 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check a receipt against the published keys and show what it states. Needs no API key with --jwks."""
+    from lifecycle.errors import LifecycleError
+    from lifecycle.receipts import signing
+
     text = sys.stdin.read() if receipt == "-" else _read(Path(receipt))
     try:
         stated = signing.verify(text, _keys(jwks))
@@ -64,22 +66,18 @@ def audit(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most items.")] = 50,
     json: Json = False,
 ) -> None:
-    """Read the audit log, newest first."""
+    """Read the audit log, newest first; times are UTC."""
     answer = http.call("GET", "/v1/audit", query={"project": project, "limit": str(limit)})
     if json:
         output.show_json(answer)
         return
-    rows = [
-        (
-            one["at"][:19].replace("T", " "),
-            one["action"],
-            one["actor"],
-            one["project"] or "",
-            ", ".join(f"{name}={value}" for name, value in one["detail"].items() if name != "cancel_url"),
-        )
-        for one in answer["items"]
-    ]
-    output.table(("AT (UTC)", "ACTION", "BY", "PROJECT", "DETAIL"), rows, empty="Nothing happened yet.")
+    if not answer["items"]:
+        output.out.print("Nothing happened yet.")
+    for one in answer["items"]:
+        named = {"project": one["project"], **one["detail"]}
+        detail = "  ".join(f"{name}={value}" for name, value in named.items() if value and name != "cancel_url")
+        at = one["at"][:19].replace("T", " ")
+        output.out.print(f"{at}  [bold]{one['action']:<20}[/bold]  {escape(one['actor']):<20}  {escape(detail)}")
 
 
 def _keys(source: str | None) -> dict[str, Any]:

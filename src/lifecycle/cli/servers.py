@@ -1,26 +1,24 @@
-"""`lifecycle dev | api | worker | migrate | register | doctor`: run it, and see that it is well."""
+"""`lifecycle dev | api | worker | migrate | register | doctor`: run it, and see that it is well.
+
+What only a server needs is imported by the command that needs it: a second that all others would wait for.
+"""
 
 import asyncio
 import logging
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import uvicorn
-from sqlalchemy.exc import SQLAlchemyError
 
-from lifecycle import endpoint, health, migrate, resources
-from lifecycle.api.app import create_app
 from lifecycle.cli import output
 from lifecycle.cli.http import CommandError
 from lifecycle.cli.output import Json
-from lifecycle.client import Client
-from lifecycle.dev import console as dev_console
-from lifecycle.engine import Deployment, Engine, EngineDownError
-from lifecycle.health import Check
 from lifecycle.settings import Settings
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from lifecycle.engine import Deployment
+    from lifecycle.health import Check
+
 _KEEP_ALIVE_SECONDS = 75
 _GRACEFUL_SECONDS = 3
 
@@ -32,27 +30,37 @@ def dev(
     engine_port: Annotated[int, typer.Option(help="Port of the engine's ingress; a free one when 0.")] = 0,
 ) -> None:
     """Start everything on this machine: engine, database, worker and API. Ctrl-C stops it; data stays."""
+    from lifecycle.dev import console
+
     given = {name: port for name, port in (("api", api_port), ("restate_ingress", engine_port)) if port}
-    raise typer.Exit(dev_console.run(root.absolute(), fresh=fresh, given_ports=given))
+    raise typer.Exit(console.run(root.absolute(), fresh=fresh, given_ports=given))
 
 
 def api() -> None:
     """Serve the API."""
-    settings = _settings()
+    from lifecycle.api.app import create_app
+
+    settings = _with_key_ring(Settings())
     _log_to_stderr()
     _serve(create_app(settings), settings.api_host, settings.api_port)
 
 
 def worker() -> None:
     """Serve the handlers that the engine calls, and register them."""
-    settings = _settings()
+    from lifecycle import endpoint
+
+    settings = _with_key_ring(Settings())
     _log_to_stderr()
     _serve(endpoint.worker(settings), settings.worker_host, settings.worker_port)
 
 
 def migrate_database() -> None:
     """Bring the database to the schema of this release."""
-    settings = _settings()
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from lifecycle import migrate
+
+    settings = Settings()
     try:
         before, after = migrate.upgrade(settings.database_url.get_secret_value())
     except (SQLAlchemyError, migrate.MigrationBusyError) as error:
@@ -66,7 +74,9 @@ def migrate_database() -> None:
 
 def register() -> None:
     """Register the worker with the engine. A worker does this itself unless it was told not to."""
-    settings = _settings()
+    from lifecycle.engine import EngineDownError
+
+    settings = Settings()
     try:
         deployment = asyncio.run(_register(settings))
     except EngineDownError as error:
@@ -80,8 +90,7 @@ def register() -> None:
 
 def doctor(json: Json = False) -> None:
     """Check every part, and say how to mend what is not well."""
-    settings = _settings()
-    checks = asyncio.run(_check(settings))
+    checks = asyncio.run(_check(Settings()))
     if json:
         output.show_json([one.model_dump() for one in checks])
     else:
@@ -94,7 +103,10 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-async def _register(settings: Settings) -> Deployment:
+async def _register(settings: Settings) -> "Deployment":
+    from lifecycle import endpoint
+    from lifecycle.engine import Engine
+
     engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
     try:
         return await engine.register(endpoint.registered_url(settings))
@@ -102,7 +114,11 @@ async def _register(settings: Settings) -> Deployment:
         await engine.close()
 
 
-async def _check(settings: Settings) -> list[Check]:
+async def _check(settings: Settings) -> "list[Check]":
+    from lifecycle import health, resources
+    from lifecycle.client import Client
+    from lifecycle.engine import Engine
+
     db = resources.database(settings)
     engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
     try:
@@ -113,11 +129,24 @@ async def _check(settings: Settings) -> list[Check]:
         await db.close()
 
 
-def _settings() -> Settings:
-    return Settings()
+def _with_key_ring(settings: Settings) -> Settings:
+    """The settings, once it is certain that secrets can be sealed and opened with them."""
+    from lifecycle.vault import Vault, VaultError
+
+    try:
+        Vault.parse(settings.key_ring() or "")
+    except (VaultError, OSError) as error:
+        raise CommandError(
+            f"The key ring cannot be used: {error}.",
+            "Make one with 'lifecycle vault new-key NAME --file F' and set LIFECYCLE_KEY_ENCRYPTION_KEY_FILE.",
+            refusal=True,
+        ) from error
+    return settings
 
 
 def _serve(app: Any, host: str, port: int) -> None:
+    import uvicorn
+
     uvicorn.run(
         app,
         host=host,

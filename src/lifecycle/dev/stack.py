@@ -13,10 +13,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
-from lifecycle import clock, ids, migrate, vault
+from lifecycle import clock, identity, ids, migrate, vault
 from lifecycle.access import keys, store
 from lifecycle.db import Database
-from lifecycle.dev import identity, ports
+from lifecycle.dev import ports
 from lifecycle.dev.process import Child
 from lifecycle.dev.servers import Engine, MariaDb, Own, answers
 from lifecycle.models import Role
