@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import aiohttp
+from pydantic import TypeAdapter
 
 # Wake-ups fire on the handler named when they were sent; both stay valid for ever.
 _WAKE_HANDLERS = "('expire', 'remind')"
@@ -49,12 +50,12 @@ _LONG_PURGES = f"""
 """  # noqa: S608  made of constants and an integer
 
 _STUCK = """
-    SELECT id, target, status, retry_count, last_failure FROM sys_invocation
+    SELECT target_service_name AS service, target_handler_name AS handler, status, COUNT(*) AS invocations,
+           MAX(retry_count) AS retries, MIN(id) AS example, MIN(target) AS target, MIN(last_failure) AS last_failure
+    FROM sys_invocation
     WHERE status = 'paused' OR (status = 'backing-off' AND retry_count >= %d)
-    ORDER BY id LIMIT 100
+    GROUP BY target_service_name, target_handler_name, status ORDER BY service, handler, status
 """
-
-
 _BY_IDEMPOTENCY_KEY = "SELECT id FROM sys_invocation WHERE idempotency_key = '%s' AND status <> 'completed'"
 
 
@@ -71,13 +72,16 @@ class Deadline(NamedTuple):
     moment: datetime
 
 
-class StuckInvocation(NamedTuple):
-    """An invocation of ours that the engine has paused or keeps retrying."""
+class Stuck(NamedTuple):
+    """Invocations of one handler that the engine has paused or keeps retrying; the other fields are of one of them."""
 
-    id: str
-    target: str
+    service: str
+    handler: str
     status: str
+    invocations: int
     retries: int
+    example: str
+    target: str
     last_failure: str
 
 
@@ -177,18 +181,11 @@ class Engine:
         """Purges that began before the given moment and are not finished."""
         return await self._deadlines(_LONG_PURGES % int(started_before.timestamp()))
 
-    async def stuck(self, *, retries: int) -> Sequence[StuckInvocation]:
-        """Invocations that are paused, or were retried at least `retries` times."""
+    async def stuck(self, *, retries: int) -> Sequence[Stuck]:
+        """Handlers with invocations that are paused, or were retried at least `retries` times."""
         rows = await self.query(_STUCK % retries)
         return [
-            StuckInvocation(
-                row["id"],
-                row["target"],
-                row["status"],
-                int(row["retry_count"]),
-                row.get("last_failure") or "",
-            )
-            for row in rows
+            TypeAdapter(Stuck).validate_python({**row, "last_failure": row.get("last_failure") or ""}) for row in rows
         ]
 
     async def query(self, sql: str) -> Sequence[Mapping[str, Any]]:

@@ -185,3 +185,22 @@ async def _tombstone(api: Api, project: str) -> dict[str, Any] | None:
 async def _deleted(api: Api, project: str) -> dict[str, Any] | None:
     deletion = await api.deletion(project)
     return deletion if deletion["phase"] == "deleted" else None
+
+
+async def test_metrics_say_what_is_pending_and_what_is_wrong(api: Api, slug: str) -> None:
+    """Monitoring sees pending actions by state, findings, and whether all parts answer."""
+    project = await api.project(slug)
+    await api.schedule(project, slug, "72h")
+
+    async def measured() -> dict[str, float]:
+        text = (await api.get("/metrics")).body
+        samples = {
+            line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line[0] != "#"
+        }
+        return samples if samples.get('lifecycle_actions{state="pending"}', 0) >= 1 else {}
+
+    samples = await eventually(measured, within=10)
+
+    assert samples['lifecycle_up{part="database"}'] == 1
+    assert samples['lifecycle_up{part="worker"}'] == 1
+    assert samples["lifecycle_reconciler_swept_timestamp_seconds"] > 0

@@ -78,7 +78,7 @@ async def test_a_failing_purge_blocks_nothing_and_completes_when_the_cause_goes_
         await bench.resources.db.execute("RENAME TABLE domains_away TO domains")
     await bench.until(broken, Phase.DELETED, within=30)
     await _verify_clean_slate(bench, broken, domains=2)
-    await eventually(lambda: _alarms(bench, broken, {"alarm.raised", "alarm.cleared"}), within=20)
+    await eventually(lambda: _audited(bench, broken, {"alarm.raised", "alarm.cleared"}), within=20)
 
 
 async def test_every_table_of_a_project_has_its_place_in_the_purge(bench: Workbench) -> None:
@@ -97,6 +97,7 @@ async def test_a_purge_of_an_older_generation_removes_nothing(bench: Workbench) 
     project = await _project_with_domains(bench, 1)
     deletion = await bench.schedule(project, timedelta(hours=1))
     order = purge.order(project, deletion.model_copy(update={"started_at": clock.now()}))
+    await eventually(lambda: _audited(bench, project, {"deletion.scheduled"}), within=10)
     await bench.resources.db.execute("UPDATE projects SET generation = 99 WHERE id = %s", project.id)
     for subsystem in purge.SUBSYSTEMS:
         with pytest.raises(Exception, match="at generation 99"):
@@ -172,5 +173,5 @@ async def _findings(bench: Workbench, project: Project) -> set[str]:
     return found if len(found) > 1 else set()
 
 
-async def _alarms(bench: Workbench, project: Project, wanted: set[str]) -> bool:
+async def _audited(bench: Workbench, project: Project, wanted: set[str]) -> bool:
     return wanted <= set(await bench.audit(project))

@@ -11,19 +11,9 @@ from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag
 from lifecycle.api.operations import KINDS, Operations
 from lifecycle.api.problems import invalid
-from lifecycle.api.shapes import (
-    ActionAnswer,
-    ActionList,
-    ActionSelection,
-    Asked,
-    BulkAnswer,
-    BulkCancel,
-    BulkOutcome,
-    CancelAnswer,
-    DeletionAnswer,
-    DeletionMove,
-    Moment,
-)
+from lifecycle.api.shapes.actions import ActionAnswer, ActionList, ActionSelection, BulkAnswer, BulkCancel, BulkOutcome
+from lifecycle.api.shapes.base import Asked, Moment
+from lifecycle.api.shapes.deletions import CancelAnswer, DeletionAnswer, DeletionMove
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger import store
 from lifecycle.ledger.entry import ActionState

@@ -9,7 +9,7 @@ from lifecycle.api.context import ActorOf, ContextOf, IdempotencyKey, IfMatch, e
 from lifecycle.api.operations import cancel_deletion, move_deletion, run_deletion
 from lifecycle.api.problems import invalid
 from lifecycle.api.projects import ProjectRef
-from lifecycle.api.shapes import (
+from lifecycle.api.shapes.deletions import (
     CancelAnswer,
     DeletionAnswer,
     DeletionMove,

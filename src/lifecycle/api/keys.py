@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 
 from lifecycle.access import keys, store
 from lifecycle.api.context import ActorOf, ContextOf, require
-from lifecycle.api.shapes import CreatedKey, KeyAnswer, KeyList, NewKey
+from lifecycle.api.shapes.records import CreatedKey, KeyAnswer, KeyList, NewKey
 from lifecycle.models import Role
 
 router = APIRouter(prefix="/v1/api-keys", tags=["keys"])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from lifecycle import clock
 from lifecycle.api.context import Context, idempotency
-from lifecycle.api.shapes import CancelAnswer, DeletionAnswer, DeletionMove, deletion_answer
+from lifecycle.api.shapes.deletions import CancelAnswer, DeletionAnswer, DeletionMove, deletion_answer
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor
 from lifecycle.scheduler import entries

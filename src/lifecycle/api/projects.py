@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path
 from lifecycle import clock, ids
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, ContextOf, IdempotencyKey, require
-from lifecycle.api.shapes import NewProject, ProjectAnswer, ProjectChange, ProjectList
+from lifecycle.api.shapes.projects import NewProject, ProjectAnswer, ProjectChange, ProjectList
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Role
 from lifecycle.scheduler import store

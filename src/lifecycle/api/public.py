@@ -5,17 +5,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
 from lifecycle.access import links
 from lifecycle.api import problems
 from lifecycle.api.context import ContextOf
 from lifecycle.api.operations import cancel_deletion
+from lifecycle.db import DatabaseDownError
 from lifecycle.errors import CATALOG, Code, LifecycleError
 from lifecycle.health import Check, check
 from lifecycle.ledger import store
 from lifecycle.ledger.entry import ActionState
 from lifecycle.models import Actor, Role
+from lifecycle.scheduler.reconciler import ReconcilerState
 
 router = APIRouter(tags=["public"])
 
@@ -62,18 +64,26 @@ async def readyz(context: ContextOf, response: Response) -> list[Check]:
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
 async def metrics(context: ContextOf) -> Response:
-    """Pending actions by state, what the reconciler found, and how long ago it looked."""
+    """Pending actions by state, what the reconciler found, and whether database and engine answer."""
     registry = CollectorRegistry()
-    pending = Gauge("lifecycle_actions", "Open actions by state.", ["state"], registry=registry)
-    counts = await store.count_open(context.db)
-    for state in ActionState:
-        if state.is_open:
-            pending.labels(state.value).set(counts.get(state.value, 0))
-    reconciler = await context.client.findings()
-    Gauge("lifecycle_reconciler_findings", "Present findings.", registry=registry).set(len(reconciler.findings))
-    Gauge("lifecycle_reconciler_rearmed", "Wake-ups armed again, ever.", registry=registry).set(reconciler.rearmed)
-    swept = reconciler.swept_at.timestamp() if reconciler.swept_at else 0
-    Gauge("lifecycle_reconciler_swept_at_seconds", "Last sweep, Unix time.", registry=registry).set(swept)
+    up = Gauge("lifecycle_up", "Whether a part answers.", ["part"], registry=registry)
+    try:
+        counts = await store.count_open(context.db)
+    except DatabaseDownError:
+        up.labels("database").set(0)
+    else:
+        up.labels("database").set(1)
+        pending = Gauge("lifecycle_actions", "Open actions by state.", ["state"], registry=registry)
+        for state in ActionState:
+            if state.is_open:
+                pending.labels(state.value).set(counts.get(state.value, 0))
+    try:
+        found = await context.client.findings()
+    except LifecycleError:
+        up.labels("worker").set(0)
+    else:
+        up.labels("worker").set(1)
+        _measure_reconciler(found, registry)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -110,6 +120,16 @@ async def use_cancel_link(token: Token, context: ContextOf) -> HTMLResponse:
     except LifecycleError as error:
         return _page("Not cancelled by this link", f"{error.message} {error.hint}", status=error.status_code)
     return _page("Cancelled", f"Project {link.project} stays. Cancelled at {cancelled.cancelled_at:%F %T} UTC.")
+
+
+def _measure_reconciler(found: ReconcilerState, registry: CollectorRegistry) -> None:
+    kinds = Gauge("lifecycle_findings", "Present findings of the reconciler by kind.", ["kind"], registry=registry)
+    for finding in found.findings:
+        kinds.labels(finding.kind).inc()
+    rearmed = Counter("lifecycle_wakeups_rearmed", "Lost or overdue wake-ups that were armed again.", registry=registry)
+    rearmed.inc(found.rearmed)
+    swept = Gauge("lifecycle_reconciler_swept_timestamp_seconds", "Time of the last sweep.", registry=registry)
+    swept.set(found.swept_at.timestamp() if found.swept_at else 0)
 
 
 def _page(title: str, text: str, *, more: str = "", status: int = 200) -> HTMLResponse:

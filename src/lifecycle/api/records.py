@@ -8,7 +8,7 @@ from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, ContextOf
 from lifecycle.api.problems import invalid
 from lifecycle.api.projects import ProjectRef
-from lifecycle.api.shapes import AuditAnswer, AuditList, TombstoneAnswer
+from lifecycle.api.shapes.records import AuditAnswer, AuditList, TombstoneAnswer
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger import store as ledger_store
 from lifecycle.models import Role

@@ -17,7 +17,7 @@ from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
 from lifecycle import clock, policies, resources
 from lifecycle.clock import rfc3339
-from lifecycle.engine import Deadline, EngineDownError
+from lifecycle.engine import Deadline, EngineDownError, Stuck
 from lifecycle.ledger.entry import Entry
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable
@@ -156,17 +156,7 @@ async def _look() -> Look:
         *(_finding("overdue", one, now, "It was woken again; see 'lifecycle doctor'.") for one in overdue),
         *(_finding("purge_over_budget", one, now, "See what its step says in the engine.") for one in purges),
     ]
-    findings += [
-        Finding(
-            kind="invocation_stuck",
-            subject=one.id,
-            workspace=None,
-            detail=f"{one.target} is {one.status} after {one.retries} tries: {one.last_failure[:300]}",
-            hint="Mend the cause; if it is paused, resume it: 'restate invocations resume' with this id.",
-            since=now,
-        )
-        for one in stuck
-    ]
+    findings += [_stuck_finding(one, now) for one in stuck]
     for finding in findings:
         _log.warning("alarm kind=%s subject=%s %s", finding.kind, finding.subject, finding.detail)
     return Look(now=now, missing=tuple(missing), overdue=tuple(overdue), findings=tuple(findings))
@@ -179,6 +169,18 @@ def _finding(kind: str, deadline: Deadline, now: datetime, hint: str) -> Finding
         workspace=deadline.workspace,
         detail=f"generation {deadline.generation}, since {rfc3339(deadline.moment)}",
         hint=hint,
+        since=now,
+    )
+
+
+def _stuck_finding(stuck: Stuck, now: datetime) -> Finding:
+    return Finding(
+        kind="invocation_stuck",
+        subject=f"{stuck.service}/{stuck.handler}",
+        workspace=None,
+        detail=f"{stuck.invocations} {stuck.status} after up to {stuck.retries} tries, such as {stuck.target} "
+        f"({stuck.example}): {stuck.last_failure[:300]}",
+        hint="Mend the cause; what backs off then goes on by itself, what is paused wants a resume.",
         since=now,
     )
 

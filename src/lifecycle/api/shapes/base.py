@@ -1,0 +1,34 @@
+"""What all shapes share: text that may be printed, times, and the two kinds of bodies."""
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+
+# Printable text of any language; control characters would garble logs and terminals.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]+$")]
+
+
+def _only_text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("not a time; write RFC 3339 with an offset, such as 2026-11-24T09:00:00Z")  # noqa: TRY004
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_only_text)]
+
+EXAMPLE_PROJECT = "prj_01kahv3q5jc1s6v0n8w2k4m7xz"
+EXAMPLE_DUE = "2026-11-24T09:00:00.000Z"
+
+
+class Asked(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True)
