@@ -62,7 +62,7 @@ def _print_ready(ready: Mapping[str, str | None], stack: Stack) -> None:
     for name, value in (
         ("API", ready["api_url"]),
         ("API docs", f"{ready['api_url']}/docs"),
-        ("engine UI", ready["restate_admin_url"]),
+        ("engine UI", f"{ready['restate_admin_url']}/ui/"),
         ("addresses", str(stack.root / "ready.json")),
         ("logs", str(stack.root / "logs")),
     ):
