@@ -93,7 +93,7 @@ class Database:
         except TimeoutError as error:
             raise DatabaseDownError("no answer before the deadline") from error
         except (pymysql.err.OperationalError, pymysql.err.InterfaceError, OSError) as error:
-            raise DatabaseDownError(str(error.args[0] if error.args else error)) from error
+            raise DatabaseDownError(str(error.args[-1] if error.args else error)) from error
 
     async def all(self, sql: str, *args: object) -> Sequence[Row]:
         """Every row of one query in a transaction of its own."""

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import hashlib
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import restate
+from restate.server import install_shutdown_hook
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -48,6 +51,9 @@ def worker(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        # The SDK takes SIGTERM for itself and so from the ASGI server, which would go on for ever; SIGINT it leaves.
+        with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread: there are no signals to pass on
+            install_shutdown_hook(asyncio.get_running_loop(), partial(signal.raise_signal, signal.SIGINT))
         async with resources.opened(settings) as available, Client.opened(settings) as client:
             registration = asyncio.create_task(keep_registered(available, client, registered_url(settings)))
             yield

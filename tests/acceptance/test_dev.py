@@ -77,7 +77,11 @@ async def test_it_comes_up_and_ctrl_c_stops_it_all_and_keeps_the_data(folder: Pa
     second.send_signal(signal.SIGTERM)
     second.wait(timeout=30)
 
+    logs = {part: (folder / "d" / "logs" / f"{part}.log").read_text() for part in ("worker", "api")}
+
     assert code == 0
+    for part, log in logs.items():
+        assert log.count("Finished server process") == 2, f"{part} did not end by itself"
     assert left == []
     assert gone is None
     assert still == told

@@ -45,17 +45,25 @@ def target() -> Target:
     settings = Settings()
     if settings.api_key is not None:
         return Target(settings.api_url, settings.api_key.get_secret_value())
+    ready = nearby()
+    if ready is None:
+        raise CommandError(
+            "No API key is set.",
+            "Set LIFECYCLE_API_URL and LIFECYCLE_API_KEY, or start 'lifecycle dev' in this folder.",
+            refusal=True,
+        )
+    return Target(os.environ.get("LIFECYCLE_API_URL", ready["api_url"]), ready["api_key"])
+
+
+def nearby() -> Mapping[str, str] | None:
+    """What `ready.json` says of a `lifecycle dev` that runs in this folder or one above; None when none does."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         ready = folder / ".dev" / "ready.json"
         if ready.is_file():
-            found = json.loads(ready.read_text(encoding="utf-8"))
-            return Target(os.environ.get("LIFECYCLE_API_URL", found["api_url"]), found["api_key"])
-    raise CommandError(
-        "No API key is set.",
-        "Set LIFECYCLE_API_URL and LIFECYCLE_API_KEY, or start 'lifecycle dev' in this folder.",
-        refusal=True,
-    )
+            found: dict[str, str] = json.loads(ready.read_text(encoding="utf-8"))
+            return found
+    return None
 
 
 def call(

@@ -5,13 +5,14 @@ What only a server needs is imported by the command that needs it: a second that
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lifecycle.cli import output
-from lifecycle.cli.http import CommandError
+from lifecycle.cli.http import CommandError, nearby
 from lifecycle.cli.output import Json
 from lifecycle.settings import Settings
 
@@ -90,7 +91,7 @@ def register() -> None:
 
 def doctor(json: Json = False) -> None:
     """Check every part, and say how to mend what is not well."""
-    checks = asyncio.run(_check(Settings()))
+    checks = asyncio.run(_check(_settings_of_what_runs()))
     if json:
         output.show_json([one.model_dump() for one in checks])
     else:
@@ -127,6 +128,21 @@ async def _check(settings: Settings) -> "list[Check]":
     finally:
         await engine.close()
         await db.close()
+
+
+def _settings_of_what_runs() -> Settings:
+    """The settings, with the addresses of a `lifecycle dev` nearby where none are set."""
+    ready = nearby() or {}
+    found = {
+        name: ready[f"{short}_url"]
+        for name, short in (
+            ("database_url", "mysql"),
+            ("restate_ingress_url", "restate_ingress"),
+            ("restate_admin_url", "restate_admin"),
+        )
+        if ready and f"LIFECYCLE_{name.upper()}" not in os.environ
+    }
+    return Settings.model_validate(found)
 
 
 def _with_key_ring(settings: Settings) -> Settings:
