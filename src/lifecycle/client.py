@@ -1,5 +1,6 @@
 """What API, command line and worker may ask of the engine; every refusal comes back as LifecycleError."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -100,7 +101,7 @@ class Client:
 
     async def release_hold(self, project: str, command: ReleaseHold) -> Deletion:
         """Take a hold away."""
-        return await self._project(project, "release_hold", command, Deletion)
+        return await self._destructive(project, "release_hold", command, Deletion)
 
     async def deletion(self, project: str, read: Read) -> Deletion:
         """The deletion as it stands."""
@@ -141,9 +142,16 @@ class Client:
             return await self._project(project, handler, argument, answer, key)
         except LifecycleError as error:
             if error.code is Code.ENGINE_UNAVAILABLE:
-                with contextlib.suppress(EngineDownError):
-                    await self._engine.kill(key)
+                await self._revoke(key)
             raise
+        except asyncio.CancelledError:  # whoever asked does not wait any longer
+            await self._revoke(key)
+            raise
+
+    async def _revoke(self, idempotency_key: str) -> None:
+        with contextlib.suppress(EngineDownError, TimeoutError):
+            async with asyncio.timeout(_REVOKE_DEADLINE.total_seconds()):
+                await self._engine.revoke(idempotency_key)
 
     async def _project(
         self,

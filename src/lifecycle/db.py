@@ -5,9 +5,11 @@ always literal, with `%s`.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -22,7 +24,6 @@ Row = Mapping[str, Any]
 # MySQL error numbers: 1213 deadlock found, 1205 lock wait timeout, 1020 record changed since last read (MariaDB).
 _RETRIED = frozenset({1213, 1205, 1020})
 _ATTEMPTS = 5
-DUPLICATE = 1062
 
 
 class DatabaseDownError(Exception):
@@ -66,12 +67,14 @@ class Database:
         url: `mysql://user:password@host:port/name`.
         size: most connections at a time.
         deadline: longest time for one transaction, waiting for a connection included.
+        ca_file: CA certificates that the server's must come from; no TLS without them.
     """
 
-    def __init__(self, url: str, *, size: int, deadline: timedelta) -> None:
+    def __init__(self, url: str, *, size: int, deadline: timedelta, ca_file: Path | None = None) -> None:
         self._parts = urlsplit(url)
         self._size = size
         self._deadline = deadline
+        self._tls = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
         self._pool: Any = None
         self._lock = asyncio.Lock()
 
@@ -154,6 +157,7 @@ class Database:
                     db=self._parts.path.lstrip("/"),
                     charset="utf8mb4",
                     autocommit=False,
+                    ssl=self._tls,
                     connect_timeout=self._deadline.total_seconds(),
                     init_command="SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'",
                     pool_recycle=300,
@@ -171,11 +175,6 @@ def _from_database(value: object) -> object:
 
 async def _release(pool: Any, raw: Any) -> None:
     await pool.release(raw)
-
-
-def is_duplicate(error: BaseException) -> bool:
-    """Whether `error` says that a unique key already exists."""
-    return isinstance(error, pymysql.err.IntegrityError) and error.args[0] == DUPLICATE
 
 
 def refusal(error: DatabaseDownError) -> LifecycleError:

@@ -3,6 +3,7 @@
 The only place with SQL for the engine's introspection tables. All of it reads; nothing here decides.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,14 +29,15 @@ _DELETIONS = """
     FROM state WHERE service_name = 'ProjectService' AND key = 'deletion'
 """
 
+# `scheduled_at` must be asked for: without it restate-server 1.7.12 leaves `scheduled_start_at` empty.
 _MISSING_TIMERS = f"""
     SELECT d.project, d.workspace, d.generation, CAST(d.wake_at AS VARCHAR) AS moment FROM ({_DELETIONS}) d
     LEFT ANTI JOIN (
-        SELECT target_service_key AS project, CAST(scheduled_start_at AS TIMESTAMP) AS start_at
+        SELECT target_service_key AS project, scheduled_at, CAST(scheduled_start_at AS TIMESTAMP) AS start_at
         FROM sys_invocation
         WHERE target_service_name = 'ProjectService' AND target_handler_name IN {_WAKE_HANDLERS}
           AND status <> 'completed'
-    ) t ON d.project = t.project AND (t.start_at IS NULL OR t.start_at <= d.wake_at + {_TIMER_TOLERANCE})
+    ) t ON d.project = t.project AND (t.scheduled_at IS NULL OR t.start_at <= d.wake_at + {_TIMER_TOLERANCE})
     WHERE d.phase = 'scheduled' AND d.wake_at IS NOT NULL
 """  # noqa: S608  made of constants
 
@@ -51,12 +53,13 @@ _LONG_PURGES = f"""
 
 _STUCK = """
     SELECT target_service_name AS service, target_handler_name AS handler, status, COUNT(*) AS invocations,
-           MAX(retry_count) AS retries, MIN(id) AS example, MIN(target) AS target, MIN(last_failure) AS last_failure
+           MAX(retry_count) AS retries, FIRST_VALUE(id ORDER BY id) AS example,
+           FIRST_VALUE(target ORDER BY id) AS target, FIRST_VALUE(last_failure ORDER BY id) AS last_failure
     FROM sys_invocation
     WHERE status = 'paused' OR (status = 'backing-off' AND retry_count >= %d)
     GROUP BY target_service_name, target_handler_name, status ORDER BY service, handler, status
 """
-_BY_IDEMPOTENCY_KEY = "SELECT id FROM sys_invocation WHERE idempotency_key = '%s' AND status <> 'completed'"
+_UNFINISHED = "SELECT id FROM sys_invocation WHERE idempotency_key = '%s' AND status <> 'completed'"
 
 
 class EngineDownError(Exception):
@@ -73,7 +76,7 @@ class Deadline(NamedTuple):
 
 
 class Stuck(NamedTuple):
-    """Invocations of one handler that the engine has paused or keeps retrying; the other fields are of one of them."""
+    """Invocations of one handler that the engine has paused or keeps retrying; the last fields are of one of them."""
 
     service: str
     handler: str
@@ -138,24 +141,22 @@ class Engine:
             for item in answer["deployments"]
         ]
 
-    async def newest_deployment(self, service: str) -> str:
-        """The id of the deployment that answers new calls of `service`."""
-        answer = await self._ask("GET", f"/services/{service}")
-        return str(answer["deployment_id"])
+    async def revoke(self, idempotency_key: str) -> None:
+        """End and forget the unfinished invocation with this idempotency key, so that it is never carried out later.
 
-    async def kill(self, idempotency_key: str) -> bool:
-        """End the unfinished invocation with this idempotency key, so that it is never carried out later.
+        Forgotten, so that the same key may be used again. It goes on until the engine has done so or is not reachable;
+        the caller sets the deadline.
 
         Args:
             idempotency_key: one of our own ids; nothing else is safe in the query.
-
-        Returns:
-            Whether there was one.
         """
-        rows = await self.query(_BY_IDEMPOTENCY_KEY % idempotency_key)
-        for row in rows:
-            await self._ask("PATCH", f"/invocations/{row['id']}/kill")
-        return bool(rows)
+        found = [row["id"] for row in await self.query(_UNFINISHED % idempotency_key)]
+        for invocation in found:
+            await self._ask("PATCH", f"/invocations/{invocation}/kill")
+        while found and await self.query(_UNFINISHED % idempotency_key):
+            await asyncio.sleep(0.05)
+        for invocation in found:
+            await self._ask("PATCH", f"/invocations/{invocation}/purge")
 
     async def clock(self) -> datetime:
         """The engine's present time."""

@@ -33,6 +33,7 @@ class Code(StrEnum):
     GRACE_AND_DUE_AT = "grace_and_due_at"
     GENERATION_MISMATCH = "generation_mismatch"
     DELETION_NOT_SCHEDULED = "deletion_not_scheduled"
+    DELETION_PENDING = "deletion_pending"
     DELETION_STARTED = "deletion_started"
     DELETION_HELD = "deletion_held"
     SECOND_ADMINISTRATOR_REQUIRED = "second_administrator_required"
@@ -125,6 +126,11 @@ CATALOG: Mapping[Code, Row] = {
         409,
         "Project {project} has no scheduled deletion.",
         "Nothing is pending, so nothing needs to be done.",
+    ),
+    Code.DELETION_PENDING: Row(
+        409,
+        "A deletion of project {project} is scheduled, so it cannot be protected now.",
+        "Cancel the deletion first, or place a hold: PUT /v1/projects/{project}/holds/{{name}}.",
     ),
     Code.DELETION_STARTED: Row(
         409,

@@ -1,6 +1,6 @@
 """Is everything well? The checks behind `/readyz` and `lifecycle doctor`, each with how to mend it."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from pydantic import BaseModel
 
@@ -60,14 +60,22 @@ async def _engine(engine: Engine) -> Check:
         return Check(name="engine", ok=False, detail=str(error), hint=hint)
 
 
-async def _clocks(engine: Engine) -> Check:
+async def clock_difference(engine: Engine) -> timedelta:
+    """How far the engine's clock is from ours at least, given that the question took some time.
+
+    Raises:
+        EngineDownError: it did not say.
+    """
     before = clock.now()
+    theirs = await engine.clock()
+    return max(before - theirs, theirs - clock.now(), timedelta(0))
+
+
+async def _clocks(engine: Engine) -> Check:
     try:
-        theirs = await engine.clock()
+        difference = await clock_difference(engine)
     except EngineDownError as error:
         return Check(name="clocks", ok=False, detail=str(error), hint="Mend the engine first.")
-    after = clock.now()
-    difference = _outside(theirs, before, after)
     detail = f"the engine's clock differs by {difference.total_seconds():.3f} s"
     if difference > MAX_CLOCK_DIFFERENCE:
         hint = "Synchronise the clocks (NTP); deletions begin by the later of the two."
@@ -102,8 +110,3 @@ async def _worker(settings: Settings, client: Client) -> list[Check]:
         )
         for finding in state.findings
     ]
-
-
-def _outside(moment: datetime, earliest: datetime, latest: datetime) -> timedelta:
-    """How far `moment` lies outside the span in which it was read."""
-    return max(earliest - moment, moment - latest, timedelta(0))

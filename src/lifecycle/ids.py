@@ -6,14 +6,10 @@ digest when the id must follow from a request's idempotency key.
 
 import hashlib
 import re
-from typing import Annotated, NewType
+from typing import Annotated
 
 from pydantic import StringConstraints
 from ulid import ULID
-
-ProjectId = NewType("ProjectId", str)
-WorkspaceId = NewType("WorkspaceId", str)
-KeyId = NewType("KeyId", str)
 
 _PROJECT_ID = re.compile(r"prj_[0-9a-hjkmnp-tv-z]{26}")
 

@@ -1,5 +1,6 @@
 """Brings the database to the schema of this release, one process at a time. Run by `lifecycle migrate`."""
 
+import ssl
 from pathlib import Path
 
 from alembic import command
@@ -17,8 +18,12 @@ class MigrationBusyError(Exception):
     """Another process holds the migration lock for too long."""
 
 
-def upgrade(database_url: str) -> tuple[str | None, str | None]:
+def upgrade(database_url: str, *, ca_file: Path | None = None) -> tuple[str | None, str | None]:
     """Run the missing migrations.
+
+    Args:
+        database_url: `mysql://user:password@host:port/name`.
+        ca_file: CA certificates that the server's must come from; no TLS without them.
 
     Returns:
         The revision before and after; equal when there was nothing to do.
@@ -27,7 +32,8 @@ def upgrade(database_url: str) -> tuple[str | None, str | None]:
         MigrationBusyError: another migration did not finish within two minutes.
         sqlalchemy.exc.OperationalError: the database cannot be reached.
     """
-    engine = create_engine(make_url(database_url).set(drivername="mysql+pymysql"))
+    tls = {} if ca_file is None else {"ssl": ssl.create_default_context(cafile=ca_file)}
+    engine = create_engine(make_url(database_url).set(drivername="mysql+pymysql"), connect_args=tls)
     try:
         # The lock belongs to a connection of its own: the migrations commit theirs as they go.
         with engine.connect() as guard, engine.connect() as connection:

@@ -5,9 +5,6 @@ import logging
 from datetime import timedelta
 
 from lifecycle.client import Client
-from lifecycle.db import DatabaseDownError
-from lifecycle.engine import EngineDownError
-from lifecycle.errors import LifecycleError
 from lifecycle.receipts import signing
 from lifecycle.resources import Resources
 
@@ -26,10 +23,10 @@ async def keep_registered(available: Resources, client: Client, url: str) -> Non
         pause = _RETRY
         try:
             await _ensure(available, client, url)
-        except (EngineDownError, LifecycleError, DatabaseDownError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the loop must go on: nothing else starts it again
             news = f"not registered, trying again: {error}"
         else:
-            news = f"registered as {url}"
+            news = f"registered as {url}" if available.settings.worker_register else "the engine answers"
             pause = available.settings.reconciler_interval
         if news != said:
             _log.info("%s", news)

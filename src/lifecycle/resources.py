@@ -38,6 +38,7 @@ def database(settings: Settings) -> Database:
         settings.database_url.get_secret_value(),
         size=settings.database_pool_size,
         deadline=settings.request_timeout,
+        ca_file=settings.database_ca_file,
     )
 
 

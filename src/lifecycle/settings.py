@@ -25,6 +25,9 @@ class Settings(BaseSettings):
         default=SecretStr("mysql://lifecycle@127.0.0.1:3306/lifecycle"),
         description="MySQL 8 or MariaDB 10.11+: `mysql://user:password@host:port/name`.",
     )
+    database_ca_file: Path | None = Field(
+        default=None, description="CA certificates (PEM) of the database; when set, it must speak TLS and prove itself."
+    )
     database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections per process.")
     restate_ingress_url: str = Field(default="http://127.0.0.1:8080", description="The engine's ingress.")
     restate_admin_url: str = Field(default="http://127.0.0.1:9070", description="The engine's admin API; never public.")

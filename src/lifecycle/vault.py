@@ -46,11 +46,15 @@ class Vault:
         for line in text.splitlines():
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
-            name, _, encoded = line.strip().partition(":")
+            name, colon, encoded = line.strip().partition(":")
+            if not colon or not name:
+                raise VaultError("a line is not of the form name:base64")
+            if name in ring:
+                raise VaultError(f"two keys are called {name}")
             try:
                 ring[name] = base64.b64decode(encoded, validate=True)
             except binascii.Error as error:
-                raise VaultError(f"key {name or '(no name)'} is not base64") from error
+                raise VaultError(f"key {name} is not base64") from error
         return cls(ring)
 
     def seal(self, secret: bytes, *, bound_to: str) -> str:
@@ -89,7 +93,7 @@ class Vault:
         try:
             envelope = json.loads(sealed)
             return {name: str(envelope[name]) for name in ("key", "wrapped", "secret")}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise VaultError("not a sealed value") from error
 
 

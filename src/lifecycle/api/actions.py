@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag
@@ -14,6 +14,7 @@ from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.actions import ActionAnswer, ActionList, ActionSelection, BulkAnswer, BulkCancel, BulkOutcome
 from lifecycle.api.shapes.base import Asked, Moment
 from lifecycle.api.shapes.deletions import CancelAnswer, DeletionAnswer, DeletionMove
+from lifecycle.db import DatabaseDownError, refusal
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger import store
 from lifecycle.ledger.entry import ActionState
@@ -66,7 +67,7 @@ async def list_all(context: ContextOf, actor: ActorOf, query: Annotated[ActionQu
 
 @router.post("/actions:cancel", summary="Cancel many actions")
 async def cancel_many(body: BulkCancel, context: ContextOf, actor: ActorOf) -> BulkAnswer:
-    """Cancels up to 1,000 actions, by id or by filter, and says for each what became of it."""
+    """Cancels up to 1,000 actions, by id or by filter (the soonest), and says for each what became of it."""
     if (body.ids is None) == (body.filter is None):
         raise invalid("ids", "give either 'ids' or 'filter'")
     wanted = body.ids if body.ids is not None else await _select(context, actor, body.filter)
@@ -136,11 +137,23 @@ async def _cancel_one(context: Context, actor: Actor, action_id: str) -> BulkOut
     kind, _, key = action_id.partition("/")
     try:
         cancelled = await _operations(kind, key).cancel(context, actor, key, None)
+    except DatabaseDownError as error:
+        return _refused(action_id, refusal(error))
     except LifecycleError as error:
-        return BulkOutcome(
-            id=action_id, outcome="refused", code=error.code.value, detail=error.message, hint=error.hint
-        )
+        return _refused(action_id, error)
     return BulkOutcome(id=action_id, outcome="cancelled", generation=cancelled.generation)
+
+
+def _refused(action_id: str, error: LifecycleError) -> BulkOutcome:
+    # Without an answer of the engine nobody knows; a cancel may still be carried out.
+    unknown = error.code is Code.ENGINE_UNAVAILABLE
+    return BulkOutcome(
+        id=action_id,
+        outcome="unknown" if unknown else "refused",
+        code=error.code.value,
+        detail=error.message,
+        hint=error.hint,
+    )
 
 
 def _operations(kind: str, key: str) -> Operations:
@@ -155,8 +168,8 @@ def _not_found(kind: str, key: str) -> LifecycleError:
 
 def _moment(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
+        return TypeAdapter(Moment).validate_python(text)
+    except ValidationError as error:
         raise invalid("cursor", "not a cursor of this list") from error
 
 

@@ -1,6 +1,7 @@
 """What the routes share: the connections of the process, and who is asking."""
 
 from collections import OrderedDict
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -20,6 +21,8 @@ from lifecycle.vault import Vault
 
 _REMEMBERED_SLUGS = 10_000
 _LONGEST_REFERENCE = 63
+# A database that hangs must leave time for the cancel itself.
+_LOOK_UP_DEADLINE = timedelta(seconds=2)
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, as `lifecycle key create` prints it.")
 
@@ -51,7 +54,9 @@ class Context:
             raise LifecycleError(Code.PROJECT_NOT_FOUND)
         place = (actor.workspace, reference)
         try:
-            found = await store.find_project(self.db, workspace=actor.workspace, reference=reference)
+            found = await store.find_project(
+                self.db, workspace=actor.workspace, reference=reference, deadline=_LOOK_UP_DEADLINE
+            )
         except DatabaseDownError:
             if place in self._slugs:
                 return self._slugs[place]
@@ -120,8 +125,8 @@ IdempotencyKey = Annotated[
 
 
 def idempotency(actor: Actor, key: str | None, *parts: str) -> str | None:
-    """The engine's idempotency key for a request: another workspace or body is another request."""
-    return None if key is None else ids.derived("idk", actor.workspace, key, *parts)
+    """The engine's idempotency key for a request: of another person, or with other `parts`, it is another request."""
+    return None if key is None else ids.derived("idk", actor.workspace, actor.key, key, *parts)
 
 
 def etag(generation: int) -> str:

@@ -68,7 +68,11 @@ async def schedule(
         impact=impact,
     )
     scheduled = await context.client.schedule_deletion(
-        project_id, command, idempotency_key=idempotency(actor, idempotency_key, body.model_dump_json())
+        project_id,
+        command,
+        idempotency_key=idempotency(
+            actor, idempotency_key, "schedule", project_id, str(if_match), body.model_dump_json()
+        ),
     )
     response.headers["ETag"] = etag(scheduled.deletion.generation)
     if scheduled.already_scheduled:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from lifecycle import clock
 from lifecycle.api.context import Context, idempotency
+from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.deletions import CancelAnswer, DeletionAnswer, DeletionMove, deletion_answer
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor
@@ -42,6 +43,8 @@ async def move_deletion(
     project = await context.project_id(actor, project)
     if body.grace is not None and body.due_at is not None:
         raise LifecycleError(Code.GRACE_AND_DUE_AT, field="due_at")
+    if body.grace is None and body.due_at is None:
+        raise invalid("grace", "give 'grace' or 'due_at'")
     command = RescheduleDeletion(
         actor=actor,
         now=clock.now(),
@@ -59,7 +62,7 @@ async def run_deletion(
     project = await context.project_id(actor, project)
     command = ExpediteDeletion(actor=actor, now=clock.now(), generation=generation)
     deletion = await context.client.expedite_deletion(
-        project, command, idempotency_key=idempotency(actor, idempotency_key, "expedite")
+        project, command, idempotency_key=idempotency(actor, idempotency_key, "expedite", project, str(generation))
     )
     return deletion_answer(project, deletion)
 

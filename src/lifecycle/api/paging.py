@@ -28,7 +28,8 @@ def decode(cursor: str, *, parts: int) -> list[str]:
     """
     try:
         position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError) as error:
+        json.dumps(position, ensure_ascii=False).encode()
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise invalid("cursor", "not a cursor of this list") from error
     if not isinstance(position, list) or [type(part) for part in position] != [str] * parts:
         raise invalid("cursor", "not a cursor of this list")

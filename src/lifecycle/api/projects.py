@@ -6,10 +6,11 @@ from fastapi import APIRouter, Path
 
 from lifecycle import clock, ids
 from lifecycle.api import paging
-from lifecycle.api.context import ActorOf, ContextOf, IdempotencyKey, require
+from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, require
+from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.projects import NewProject, ProjectAnswer, ProjectChange, ProjectList
 from lifecycle.errors import Code, LifecycleError
-from lifecycle.models import Role
+from lifecycle.models import Actor, Role
 from lifecycle.scheduler import store
 from lifecycle.scheduler.model import ConfigureProject, CreateProject, Project, Read
 
@@ -32,12 +33,12 @@ async def create(
     project_id = (
         ids.new("prj")
         if idempotency_key is None
-        else ids.derived("prj", actor.workspace, idempotency_key, body.model_dump_json())
+        else ids.derived("prj", actor.workspace, actor.key, idempotency_key, body.model_dump_json())
     )
     if owner is not None and owner.id != project_id:
         raise LifecycleError(Code.SLUG_TAKEN, slug=body.slug, field="slug")
     command = CreateProject(actor=actor, now=clock.now(), slug=body.slug, name=body.name or body.slug)
-    return _answer(await context.client.create_project(project_id, command), state="active")
+    return await _answer(context, actor, await context.client.create_project(project_id, command))
 
 
 @router.get("", summary="List projects")
@@ -65,16 +66,18 @@ async def show(project: ProjectRef, context: ContextOf, actor: ActorOf) -> Proje
 @router.patch("/{project}", summary="Change settings")
 async def change(project: ProjectRef, body: ProjectChange, context: ContextOf, actor: ActorOf) -> ProjectAnswer:
     """Changes the name (operator) or the protection against deletion (administrator)."""
+    if body.name is None and body.protected is None:
+        raise invalid("name", "give 'name' or 'protected'")
     project_id = await context.project_id(actor, project)
     command = ConfigureProject(actor=actor, now=clock.now(), name=body.name, protected=body.protected)
     changed = await context.client.configure_project(project_id, command)
-    deletion = await context.client.deletion(project_id, Read(workspace=actor.workspace))
-    return _answer(changed, state=deletion.project_state)
+    return await _answer(context, actor, changed)
 
 
-def _answer(project: Project, *, state: str) -> ProjectAnswer:
+async def _answer(context: Context, actor: Actor, project: Project) -> ProjectAnswer:
+    deletion = await context.client.deletion(project.id, Read(workspace=actor.workspace))
     shown = project.model_dump(exclude={"workspace"})
-    return ProjectAnswer.model_validate({**shown, "state": state, "environments": store.ENVIRONMENTS})
+    return ProjectAnswer.model_validate({**shown, "state": deletion.project_state, "environments": store.ENVIRONMENTS})
 
 
 def _listed(row: store.ProjectListing) -> ProjectAnswer:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -52,7 +51,7 @@ def target() -> Target:
             "Set LIFECYCLE_API_URL and LIFECYCLE_API_KEY, or start 'lifecycle dev' in this folder.",
             refusal=True,
         )
-    return Target(os.environ.get("LIFECYCLE_API_URL", ready["api_url"]), ready["api_key"])
+    return Target(settings.api_url if "api_url" in settings.model_fields_set else ready["api_url"], ready["api_key"])
 
 
 def nearby() -> Mapping[str, str] | None:

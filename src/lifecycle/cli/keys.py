@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="API keys of the workspace.", no_args_is_help=True)
 vault_app = typer.Typer(help="Keys that seal secrets at rest.", no_args_is_help=True)
 
+_LONGEST_NAME = 200
+
 Person = Annotated[str, typer.Argument(help="Whose key it is, such as ada@example.com.")]
 
 
@@ -68,7 +70,22 @@ def bootstrap(
     json: Json = False,
 ) -> None:
     """Make the first administrator key, straight in the database. Needs LIFECYCLE_DATABASE_URL."""
-    made = asyncio.run(_bootstrap(person, workspace))
+    from lifecycle.db import DatabaseDownError
+
+    if not 1 <= len(person) <= _LONGEST_NAME or not 1 <= len(workspace) <= _LONGEST_NAME:
+        raise http.CommandError(
+            f"Person and workspace have 1 to {_LONGEST_NAME} characters.",
+            "Use an address or a short name.",
+            refusal=True,
+        )
+    try:
+        made = asyncio.run(_bootstrap(person, workspace))
+    except DatabaseDownError as error:
+        raise http.CommandError(
+            f"The database did not answer: {error}.",
+            "Check LIFECYCLE_DATABASE_URL, and run 'lifecycle migrate' first.",
+            refusal=False,
+        ) from error
     if json:
         output.show_json({"id": made.id, "token": made.token, "person": person, "role": "administrator"})
     else:
@@ -82,16 +99,14 @@ def new_key(
     file: Annotated[Path | None, typer.Option(help="Write it there, unless the file exists.")] = None,
 ) -> None:
     """Make a key-encryption key: a line for LIFECYCLE_KEY_ENCRYPTION_KEYS."""
+    from lifecycle import secret_files
     from lifecycle.vault import new_ring_line
 
     if file is None:
         typer.echo(new_ring_line(name))
-    elif file.exists():
-        output.err.print(f"{file} exists and stays as it is.")
     else:
-        file.touch(mode=0o600)
-        file.write_text(new_ring_line(name) + "\n", encoding="utf-8")
-        output.err.print(f"Wrote {file}. Without it no sealed secret can be opened: back it up.")
+        secret_files.ensure(file, lambda: new_ring_line(name))
+        output.err.print(f"The key ring is in {file}. Without it no sealed secret can be opened: back it up.")
 
 
 @vault_app.command("new-identity")

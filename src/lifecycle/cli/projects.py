@@ -35,10 +35,14 @@ def create(
 def list_all(json: Json = False) -> None:
     """List the projects of the workspace."""
     answer = http.call("GET", "/v1/projects", query={"limit": "1000"})
+    items = answer["items"]
+    while answer["next_cursor"]:
+        answer = http.call("GET", "/v1/projects", query={"limit": "1000", "cursor": answer["next_cursor"]})
+        items += answer["items"]
     if json:
-        output.show_json(answer)
+        output.show_json({"items": items, "next_cursor": None})
         return
-    rows = [(one["slug"], one["name"], one["state"], one["id"]) for one in answer["items"]]
+    rows = [(one["slug"], one["name"], one["state"], one["id"]) for one in items]
     output.table(("SLUG", "NAME", "STATE", "ID"), rows, empty="No projects yet: lifecycle project create SLUG")
 
 
@@ -64,7 +68,7 @@ def show(project: Ref, json: Json = False) -> None:
 @app.command()
 def delete(
     project: Ref,
-    reason: Annotated[str, typer.Option(prompt="Reason", help="Why; it goes into the receipt.")],
+    reason: Annotated[str | None, typer.Option(help="Why; it goes into the receipt. Asked for when left out.")] = None,
     grace: Grace = None,
     due_at: DueAt = None,
     confirm: Annotated[str | None, typer.Option(help="The slug again, to be asked nothing.")] = None,
@@ -77,9 +81,11 @@ def delete(
     if dry_run:
         output.show_json(plan) if json else output.out.print(f"Would remove {output.impact(plan['impact'])}.")
         return
+    if reason is None:
+        reason = typer.prompt("Reason", err=True)
     if confirm is None:
         output.err.print(f"This removes {output.impact(plan['impact'])} of [bold]{plan['slug']}[/bold].")
-        output.err.print("Until then traffic is suspended; a cancel restores everything as it is.")
+        output.err.print("Until it is due, a cancel leaves everything as it is.")
         confirm = typer.prompt("Type the slug to go on", err=True)
     body = {"reason": reason, "confirm": confirm, "grace": grace, "due_at": due_at}
     given = {name: value for name, value in body.items() if value is not None}

@@ -5,11 +5,11 @@ What only a server needs is imported by the command that needs it: a second that
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import SecretStr
 
 from lifecycle.cli import output
 from lifecycle.cli.http import CommandError, nearby
@@ -63,7 +63,7 @@ def migrate_database() -> None:
 
     settings = Settings()
     try:
-        before, after = migrate.upgrade(settings.database_url.get_secret_value())
+        before, after = migrate.upgrade(settings.database_url.get_secret_value(), ca_file=settings.database_ca_file)
     except (SQLAlchemyError, migrate.MigrationBusyError) as error:
         raise CommandError(
             f"The database could not be migrated: {error}",
@@ -132,17 +132,17 @@ async def _check(settings: Settings) -> "list[Check]":
 
 def _settings_of_what_runs() -> Settings:
     """The settings, with the addresses of a `lifecycle dev` nearby where none are set."""
-    ready = nearby() or {}
+    settings = Settings()
+    ready = nearby()
+    if ready is None:
+        return settings
     found = {
-        name: ready[f"{short}_url"]
-        for name, short in (
-            ("database_url", "mysql"),
-            ("restate_ingress_url", "restate_ingress"),
-            ("restate_admin_url", "restate_admin"),
-        )
-        if ready and f"LIFECYCLE_{name.upper()}" not in os.environ
+        "database_url": SecretStr(ready["mysql_url"]),
+        "restate_ingress_url": ready["restate_ingress_url"],
+        "restate_admin_url": ready["restate_admin_url"],
     }
-    return Settings.model_validate(found)
+    unset = {name: value for name, value in found.items() if name not in settings.model_fields_set}
+    return settings.model_copy(update=unset)
 
 
 def _with_key_ring(settings: Settings) -> Settings:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
-from lifecycle import clock, identity, ids, migrate, vault
+from lifecycle import clock, identity, ids, migrate, secret_files, vault
 from lifecycle.access import keys, store
 from lifecycle.db import Database
 from lifecycle.dev import ports
@@ -67,10 +67,10 @@ class Stack:
         self.database = MariaDb(
             root / "mariadb",
             self.ports["mysql"],
-            password=_remembered(root / "mysql-password", lambda: secrets.token_hex(16)),
+            password=secret_files.ensure(root / "mysql-password", lambda: secrets.token_hex(16)),
             log=self._log("mariadb"),
         )
-        _remembered(root / "key-ring", lambda: vault.new_ring_line("dev"))
+        secret_files.ensure(root / "key-ring", lambda: vault.new_ring_line("dev"))
         self.environment: dict[str, str] = {
             "LIFECYCLE_DATABASE_URL": self.database.url,
             "LIFECYCLE_RESTATE_INGRESS_URL": self.engine.ingress_url,
@@ -177,7 +177,7 @@ class Stack:
                 key = await keys.create(db, workspace=workspace, person=PERSON, role=Role.ADMINISTRATOR, by=None)
             finally:
                 await db.close()
-            _remembered(kept, lambda: key.token)
+            secret_files.ensure(kept, lambda: key.token)
         return kept.read_text(encoding="utf-8").strip()
 
     def _log(self, name: str) -> Path:
@@ -203,13 +203,6 @@ def _lock(path: Path) -> IO[str]:
         handle.close()
         raise AlreadyRunningError(f"another 'lifecycle dev' runs in {path.parent}") from None
     return handle
-
-
-def _remembered(path: Path, make: Callable[[], str]) -> str:
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(make() + "\n", encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
 
 
 async def _then(work: Awaitable[None], after: Callable[[], None]) -> None:

@@ -177,13 +177,16 @@ def release_hold(project: Project, deletion: Deletion, command: ReleaseHold, lim
     if len(left) == len(deletion.holds):
         raise LifecycleError(Code.HOLD_NOT_FOUND, project=project.id, name=command.name)
     released = deletion.model_copy(update={"holds": left})
-    due_at = deletion.countdown.due_at
+    countdown = deletion.countdown
     detail: dict[str, JsonValue] = {"name": command.name}
-    if due_at is None or due_at > command.now or released.blocked_by:
+    still_to_wake = countdown.wake_at is not None and countdown.due_at is not None and countdown.due_at > command.now
+    if countdown.due_at is None or still_to_wake or released.blocked_by:
         return _decide(released, "hold.released", command, detail)
+    # The wake-up of this generation was used up on the hold, or is about to be: a new one, with fresh notice.
     noticed = command.now + timedelta(seconds=limits.release_notice_seconds)
-    detail["due_at"] = rfc3339(noticed)
-    return _arm_and_decide(_arm(released, now=command.now, due_at=noticed), "hold.released", command, detail)
+    due_at = max(noticed, countdown.due_at)
+    detail["due_at"] = rfc3339(due_at)
+    return _arm_and_decide(_arm(released, now=command.now, due_at=due_at), "hold.released", command, detail)
 
 
 def is_stale(deletion: Deletion, generation: int) -> bool:
@@ -244,6 +247,8 @@ def configure(project: Project, deletion: Deletion, command: ConfigureProject) -
     """The project with changed settings. Protection is for administrators, the name for operators."""
     _require(command, Role.OPERATOR if command.protected is None else Role.ADMINISTRATOR)
     _refuse_started(project, deletion)
+    if command.protected and deletion.phase is Phase.SCHEDULED:
+        raise LifecycleError(Code.DELETION_PENDING, project=project.id)
     changes = {"name": command.name, "protected": command.protected}
     return project.model_copy(update={name: value for name, value in changes.items() if value is not None})
 

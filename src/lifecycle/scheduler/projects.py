@@ -64,6 +64,8 @@ async def create(ctx: ObjectContext, command: CreateProject) -> Project:
     """Make the project, unless its slug is in use. Creating the same one again returns it."""
     existing = await ctx.get(PROJECT, type_hint=Project)
     if existing is not None:
+        if existing.workspace != command.actor.workspace:
+            raise LifecycleError(Code.PROJECT_NOT_FOUND)
         return existing
     project = Project(
         id=ctx.key(),

@@ -6,7 +6,8 @@
     overdue        ──> armed again, and an alarm
     purge too long, invocation stuck, engine unreadable ──> an alarm
 
-Object key: `"reconciler"`. An alarm is a finding that people see until it is mended; both go to the audit log.
+Object key: `"reconciler"`. An alarm is a finding that people see until it is mended; one about a project goes to
+its audit log as well.
 """
 
 import logging
@@ -67,6 +68,7 @@ class Look(Durable):
     missing: tuple[Deadline, ...] = ()
     overdue: tuple[Deadline, ...] = ()
     findings: tuple[Finding, ...] = ()
+    complete: bool = True
 
 
 @reconciler.handler()
@@ -95,7 +97,14 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
         delay = max(deadline.moment - look.now, timedelta(milliseconds=1))
         ctx.object_send(expire, deadline.project, Wake(generation=deadline.generation), send_delay=delay)
     known = {(finding.kind, finding.subject): finding for finding in state.findings}
-    findings = tuple(known.get((new.kind, new.subject), new) for new in look.findings)
+    seen = tuple(
+        new.model_copy(update={"since": known[new.kind, new.subject].since})
+        if (new.kind, new.subject) in known
+        else new
+        for new in look.findings
+    )
+    # What could not be looked at stays as it was.
+    findings = seen if look.complete else (*(one for one in state.findings if one.kind != seen[0].kind), *seen)
     sequence = _announce(ctx, state, findings, look.now)
     ctx.set(
         STATE,
@@ -150,9 +159,17 @@ async def _look() -> Look:
         purges = await engine.long_purges(started_before=now - settings.deletion_purge_budget)
         stuck = await engine.stuck(retries=_STUCK_AFTER_RETRIES)
     except EngineDownError as error:
-        return Look(now=now, findings=(_engine_unreadable(error, now),))
+        return Look(now=now, findings=(_engine_unreadable(error, now),), complete=False)
     findings = [
-        *(_finding("timer_missing", one, now, "It was armed again; somebody removed it.") for one in missing),
+        *(
+            _finding(
+                "timer_missing",
+                one,
+                now,
+                "It was armed again; it was removed, or failed.",
+            )
+            for one in missing
+        ),
         *(_finding("overdue", one, now, "It was woken again; see 'lifecycle doctor'.") for one in overdue),
         *(_finding("purge_over_budget", one, now, "See what its step says in the engine.") for one in purges),
     ]
@@ -176,7 +193,7 @@ def _finding(kind: str, deadline: Deadline, now: datetime, hint: str) -> Finding
 def _stuck_finding(stuck: Stuck, now: datetime) -> Finding:
     return Finding(
         kind="invocation_stuck",
-        subject=f"{stuck.service}/{stuck.handler}",
+        subject=f"{stuck.service}/{stuck.handler} {stuck.status}",
         workspace=None,
         detail=f"{stuck.invocations} {stuck.status} after up to {stuck.retries} tries, such as {stuck.target} "
         f"({stuck.example}): {stuck.last_failure[:300]}",

@@ -1,7 +1,7 @@
 """SQL: projects and what belongs to them, tombstones."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -73,13 +73,16 @@ async def claim(db: Database, project: Project) -> Claim:
     return await db.transaction(work)
 
 
-async def find_project(db: Database, *, workspace: str, reference: str) -> ProjectListing | None:
+async def find_project(
+    db: Database, *, workspace: str, reference: str, deadline: timedelta | None = None
+) -> ProjectListing | None:
     """The project with this id or slug in the workspace."""
     row = await db.one(
         "SELECT * FROM projects WHERE workspace_id = %s AND (id = %s OR slug = %s)",
         workspace,
         reference,
         reference,
+        deadline=deadline,
     )
     return None if row is None else _listing(row)
 

@@ -67,7 +67,7 @@ class BulkOutcome(Answer):
     """What became of one action."""
 
     id: str
-    outcome: Literal["cancelled", "refused"]
+    outcome: Literal["cancelled", "refused", "unknown"]
     generation: int | None = None
     code: str | None = None
     detail: str | None = None

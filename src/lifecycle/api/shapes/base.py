@@ -1,8 +1,9 @@
 """What all shapes share: text that may be printed, times, and the two kinds of bodies."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 # Printable text of any language; control characters would garble logs and terminals.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
@@ -16,7 +17,14 @@ def _only_text(value: object) -> object:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_only_text)]
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("outside the calendar") from error
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_only_text), AfterValidator(_in_utc)]
 
 EXAMPLE_PROJECT = "prj_01kahv3q5jc1s6v0n8w2k4m7xz"
 EXAMPLE_DUE = "2026-11-24T09:00:00.000Z"
