@@ -20,8 +20,10 @@ def parse(text: str) -> timedelta:
     """
     if _WHOLE.fullmatch(text):
         seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-        if seconds <= timedelta.max.total_seconds():
+        try:
             return timedelta(seconds=seconds)
+        except OverflowError as error:
+            raise ValueError("too long; write for example 72h, 3d, 1h30m or P3D") from error
     if text.startswith("P"):
         try:
             return _ISO.validate_python(text)

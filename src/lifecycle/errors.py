@@ -210,6 +210,13 @@ class LifecycleError(TerminalError):
         return CATALOG[self.code].hint.format_map(self.params)
 
 
+def explanation(code: Code) -> tuple[str, str]:
+    """Sentence and hint of a code, with `{name}` where a refusal has a value."""
+    row = CATALOG[code]
+    named = {name: f"{{{name}}}" for name in parameters(row.message) | parameters(row.hint)}
+    return row.message.format_map(named), row.hint.format_map(named)
+
+
 def parameters(text: str) -> set[str]:
     """The names that a message or hint of the catalog expects."""
     return {name for _, name, _, _ in Formatter().parse(text) if name}

@@ -67,7 +67,10 @@ async def list_all(context: ContextOf, actor: ActorOf, query: Annotated[ActionQu
 
 @router.post("/actions:cancel", summary="Cancel many actions")
 async def cancel_many(body: BulkCancel, context: ContextOf, actor: ActorOf) -> BulkAnswer:
-    """Cancels up to 1,000 actions, by id or by filter (the soonest), and says for each what became of it."""
+    """Cancels up to 1,000 actions, by id or by filter (the soonest), and says for each what became of it.
+
+    Needs the role operator.
+    """
     if (body.ids is None) == (body.filter is None):
         raise invalid("ids", "give either 'ids' or 'filter'")
     wanted = body.ids if body.ids is not None else await _select(context, actor, body.filter)
@@ -95,7 +98,7 @@ async def show(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, respons
 
 @router.delete("/actions/{kind}/{key}", summary="Cancel an action")
 async def cancel(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, if_match: IfMatch = None) -> CancelAnswer:
-    """Cancels an action; with If-Match exactly the generation that was seen."""
+    """Cancels an action; with If-Match exactly the generation that was seen. Needs the role operator."""
     return await _operations(kind, key).cancel(context, actor, key, if_match)
 
 
@@ -103,7 +106,7 @@ async def cancel(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, if_ma
 async def move(
     kind: Kind, key: Key, body: DeletionMove, context: ContextOf, actor: ActorOf, if_match: IfMatch = None
 ) -> DeletionAnswer:
-    """Gives an action another due time."""
+    """Gives an action another due time. Needs the role administrator."""
     return await _operations(kind, key).move(context, actor, key, body, if_match)
 
 

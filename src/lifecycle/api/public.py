@@ -11,9 +11,10 @@ from lifecycle.access import links
 from lifecycle.api import problems
 from lifecycle.api.context import ContextOf
 from lifecycle.api.operations import cancel_deletion
+from lifecycle.api.shapes.records import Explanation
 from lifecycle.db import DatabaseDownError
 from lifecycle.engine import EngineDownError
-from lifecycle.errors import CATALOG, Code, LifecycleError
+from lifecycle.errors import CATALOG, Code, LifecycleError, explanation
 from lifecycle.health import check, clock_difference
 from lifecycle.ledger import store
 from lifecycle.ledger.entry import ActionState
@@ -47,7 +48,14 @@ async def healthz() -> str:
     return "ok"
 
 
-@router.get("/readyz", summary="Can it do its work?", responses={503: {"model": dict[str, bool]}})
+_WELL = {"application/json": {"example": {"database": True, "engine": True, "clocks": True, "worker": True}}}
+
+
+@router.get(
+    "/readyz",
+    summary="Can it do its work?",
+    responses={200: {"content": _WELL}, 503: {"model": dict[str, bool]}},
+)
 async def readyz(context: ContextOf, response: Response) -> dict[str, bool]:
     """Runs all checks; 503 only when the worker cannot be reached through the engine.
 
@@ -97,14 +105,14 @@ async def metrics(context: ContextOf) -> Response:
 @router.get("/errors/{code}", summary="Explain an error code")
 async def explain(
     code: Annotated[str, Path(max_length=60, examples=["deletion_started"])],
-) -> dict[str, Any]:
+) -> Explanation:
     """What an error code means and what to do; the `type` of every problem document leads here."""
     try:
         known = Code(code)
     except ValueError as error:
         raise LifecycleError(Code.NOT_FOUND, path=f"/errors/{code}") from error
-    row = CATALOG[known]
-    return {"code": known.value, "status": row.status, "message": row.message, "hint": row.hint}
+    message, hint = explanation(known)
+    return Explanation(code=known.value, status=CATALOG[known].status, message=message, hint=hint)
 
 
 @router.get("/cancel/{token}", summary="Page of a cancel link", response_class=HTMLResponse, responses=_PAGE_RESPONSES)

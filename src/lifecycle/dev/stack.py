@@ -71,22 +71,7 @@ class Stack:
             log=self._log("mariadb"),
         )
         secret_files.ensure(root / "key-ring", lambda: vault.new_ring_line("dev"))
-        self.environment: dict[str, str] = {
-            "LIFECYCLE_DATABASE_URL": self.database.url,
-            "LIFECYCLE_RESTATE_INGRESS_URL": self.engine.ingress_url,
-            "LIFECYCLE_RESTATE_ADMIN_URL": self.engine.admin_url,
-            "LIFECYCLE_RESTATE_IDENTITY_KEYS": public_key,
-            "LIFECYCLE_WORKER_PORT": str(self.ports["worker"]),
-            "LIFECYCLE_WORKER_PUBLIC_URL": f"http://{_HOST}:{self.ports['worker']}",
-            "LIFECYCLE_API_PORT": str(self.ports["api"]),
-            "LIFECYCLE_API_URL": self.api_url,
-            "LIFECYCLE_KEY_ENCRYPTION_KEY_FILE": str(root / "key-ring"),
-            "LIFECYCLE_DELETION_MIN_GRACE": "1s",
-            "LIFECYCLE_DELETION_EXPEDITE_FLOOR": "1s",
-            "LIFECYCLE_DELETION_RELEASE_NOTICE": "1m",
-            "LIFECYCLE_RECONCILER_INTERVAL": "10s",
-            **(settings or {}),
-        }
+        self.environment = {**self._environment(public_key), **(settings or {})}
         self.worker = Own(
             "worker",
             url=f"http://{_HOST}:{self.ports['worker']}",
@@ -95,6 +80,24 @@ class Stack:
             log=self._log("worker"),
         )
         self.api = Own("api", url=self.api_url, health="/healthz", environment=self.environment, log=self._log("api"))
+
+    def _environment(self, public_key: str) -> dict[str, str]:
+        """What our own processes are told; the times are short, so that a person sees things happen."""
+        return {
+            "LIFECYCLE_DATABASE_URL": self.database.url,
+            "LIFECYCLE_RESTATE_INGRESS_URL": self.engine.ingress_url,
+            "LIFECYCLE_RESTATE_ADMIN_URL": self.engine.admin_url,
+            "LIFECYCLE_RESTATE_IDENTITY_KEYS": public_key,
+            "LIFECYCLE_WORKER_PORT": str(self.ports["worker"]),
+            "LIFECYCLE_WORKER_PUBLIC_URL": f"http://{_HOST}:{self.ports['worker']}",
+            "LIFECYCLE_API_PORT": str(self.ports["api"]),
+            "LIFECYCLE_API_URL": self.api_url,
+            "LIFECYCLE_KEY_ENCRYPTION_KEY_FILE": str(self.root / "key-ring"),
+            "LIFECYCLE_DELETION_MIN_GRACE": "1s",
+            "LIFECYCLE_DELETION_EXPEDITE_FLOOR": "1s",
+            "LIFECYCLE_DELETION_RELEASE_NOTICE": "1m",
+            "LIFECYCLE_RECONCILER_INTERVAL": "10s",
+        }
 
     @property
     def api_url(self) -> str:

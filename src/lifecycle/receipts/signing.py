@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from josepy.b64 import b64encode
+from josepy.b64 import b64decode, b64encode
 from josepy.errors import Error as JoseError
 from josepy.jwa import ES256
 from josepy.jwk import JWK, JWKEC
@@ -85,21 +85,49 @@ def verify(receipt: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         LifecycleError: `receipt_invalid`: not a receipt, signed by none of the keys, or changed.
     """
+    signed, _, encoded_signature = receipt.strip().rpartition(".")
+    encoded_header, _, encoded_payload = signed.partition(".")
+    header, payload, signature = (_decode(part) for part in (encoded_header, encoded_payload, encoded_signature))
     try:
-        jws = JWS.from_compact(receipt.strip().encode())
-        header = json.loads(jws.signature.protected)
-    except (JoseError, ValueError) as error:
-        raise LifecycleError(Code.RECEIPT_INVALID, problem="it is not a compact JWS") from error
-    if header.get("alg") != "ES256":
-        raise LifecycleError(Code.RECEIPT_INVALID, problem="it is not signed with ES256")
-    known = [key for key in keys.get("keys", []) if key.get("kid") == header.get("kid")]
-    if not known:
-        raise LifecycleError(Code.RECEIPT_INVALID, problem="its key is not among the published ones")
-    fields = {name: value for name, value in known[0].items() if name in ("kty", "crv", "x", "y")}
-    if not jws.verify(JWK.from_json(fields)):
-        raise LifecycleError(Code.RECEIPT_INVALID, problem="the signature does not match the content")
-    stated: dict[str, Any] = json.loads(jws.payload)
-    return stated
+        stated, named = json.loads(payload), json.loads(header)
+        algorithm, kid = named["alg"], named["kid"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _invalid("it is not a compact JWS") from error
+    # The algorithm is ours to choose, never the receipt's (RFC 8725, section 3.1).
+    if algorithm != "ES256":
+        raise _invalid("it is not signed with ES256")
+    if not ES256.verify(_published_key(keys, kid).key, signed.encode(), signature):
+        raise _invalid("the signature does not match the content")
+    return dict(stated)
+
+
+def _decode(part: str) -> bytes:
+    """The bytes of one part of a compact JWS; only the one text that encodes them counts, so none can be varied."""
+    try:
+        decoded = b64decode(part)
+    except ValueError as error:
+        raise _invalid("it is not a compact JWS") from error
+    if not part or b64encode(decoded).decode() != part:
+        raise _invalid("it is not a compact JWS")
+    return decoded
+
+
+def _published_key(keys: Mapping[str, Any], kid: object) -> JWKEC:
+    try:
+        known = [key for key in keys["keys"] if key["kid"] == kid]
+        fields = {name: known[0][name] for name in ("kty", "crv", "x", "y")}
+        key = JWK.from_json(fields)
+    except IndexError as error:
+        raise _invalid("its key is not among the published ones") from error
+    except (KeyError, TypeError, JoseError) as error:
+        raise _invalid("the published keys are not a JWK set for ES256") from error
+    if not isinstance(key, JWKEC):
+        raise _invalid("the published keys are not a JWK set for ES256")
+    return key
+
+
+def _invalid(problem: str) -> LifecycleError:
+    return LifecycleError(Code.RECEIPT_INVALID, problem=problem)
 
 
 async def _make_key(db: Database, vault: Vault) -> None:

@@ -130,3 +130,25 @@ class KeyList(Answer):
 
     items: tuple[KeyAnswer, ...]
     next_cursor: str | None = None
+
+
+class Explanation(Answer):
+    """What an error code means; `{name}` stands for a value of the refusal."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "code": "slug_taken",
+                    "status": 409,
+                    "message": "The slug {slug} is in use in this workspace.",
+                    "hint": "Choose another slug, or use the existing project.",
+                }
+            ]
+        }
+    )
+
+    code: str
+    status: int
+    message: str
+    hint: str
