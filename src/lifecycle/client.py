@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from lifecycle import ids
 from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import Code, LifecycleError
+from lifecycle.scheduler import purge
 from lifecycle.scheduler.model import (
     CancelDeletion,
     Cancelled,
@@ -107,10 +108,10 @@ class Client:
         """The deletion as it stands."""
         return await self._project(project, "deletion", read, Deletion)
 
-    async def purge_progress(self, project: str, generation: int, read: Read) -> PurgeProgress | None:
+    async def purge_progress(self, project: str, deletion: Deletion, read: Read) -> PurgeProgress | None:
         """How far the purge is; None before its first step and a day after its last."""
         try:
-            return await self._call(f"ProjectDeletion/{project}.{generation}/progress", read, PurgeProgress)
+            return await self._call(f"ProjectDeletion/{purge.key(project, deletion)}/progress", read, PurgeProgress)
         except LifecycleError as error:
             if error.code is Code.PROJECT_NOT_FOUND:
                 return None

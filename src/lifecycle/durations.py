@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|[smhdw])")
-_WHOLE = re.compile(r"(?:\d{1,12}(?:\.\d{1,6})?(?:ms|[smhdw]))+")
+_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|[smhdw])", re.ASCII)
+_WHOLE = re.compile(r"(?:\d{1,12}(?:\.\d{1,6})?(?:ms|[smhdw]))+", re.ASCII)
 _ISO = TypeAdapter(timedelta)
 
 
@@ -23,7 +23,7 @@ def parse(text: str) -> timedelta:
         try:
             return timedelta(seconds=seconds)
         except OverflowError as error:
-            raise ValueError("too long; write for example 72h, 3d, 1h30m or P3D") from error
+            raise ValueError("a duration too long; write for example 72h, 3d, 1h30m or P3D") from error
     if text.startswith("P"):
         try:
             return _ISO.validate_python(text)

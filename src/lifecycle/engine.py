@@ -46,6 +46,18 @@ _OVERDUE = f"""
     WHERE phase = 'scheduled' AND wake_at < to_timestamp_seconds(%d)
 """  # noqa: S608  made of constants and an integer
 
+# A purge is lost when it is neither running nor finished. `settle` is on its way for a moment after the end: a
+# finished one counts as lost only when it was ended from outside.
+_LOST_PURGES = f"""
+    SELECT d.project, d.workspace, d.generation, CAST(d.started_at AS VARCHAR) AS moment FROM ({_DELETIONS}) d
+    LEFT ANTI JOIN (
+        SELECT target_service_key AS run FROM sys_invocation
+        WHERE target_service_name = 'ProjectDeletion' AND target_handler_name = 'run'
+          AND (status <> 'completed' OR completion_result = 'success')
+    ) p ON p.run LIKE concat(d.project, '.', CAST(d.generation AS VARCHAR), '%%')
+    WHERE d.phase = 'purging' AND d.started_at < to_timestamp_seconds(%d)
+"""  # noqa: S608  made of constants and an integer
+
 _LONG_PURGES = f"""
     SELECT project, workspace, generation, CAST(started_at AS VARCHAR) AS moment FROM ({_DELETIONS})
     WHERE phase = 'purging' AND started_at < to_timestamp_seconds(%d)
@@ -181,6 +193,10 @@ class Engine:
     async def long_purges(self, *, started_before: datetime) -> Sequence[Deadline]:
         """Purges that began before the given moment and are not finished."""
         return await self._deadlines(_LONG_PURGES % int(started_before.timestamp()))
+
+    async def lost_purges(self, *, started_before: datetime) -> Sequence[Deadline]:
+        """Purges that began before the given moment and that nobody carries out any more."""
+        return await self._deadlines(_LOST_PURGES % int(started_before.timestamp()))
 
     async def stuck(self, *, retries: int) -> Sequence[Stuck]:
         """Handlers with invocations that are paused, or were retried at least `retries` times."""

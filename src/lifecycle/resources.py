@@ -1,5 +1,6 @@
 """What a handler may touch besides its own state. Opened once per worker, handed out by `current`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +14,17 @@ from lifecycle.vault import Vault
 
 @dataclass(frozen=True)
 class Resources:
-    """Everything outside that handlers use."""
+    """Everything outside that handlers use.
+
+    Attributes:
+        decisions: connections of their own for what a wake-up must know, so that no purge makes it wait.
+        purges: so many steps of purges at a time; a wave of them must leave room for what is due meanwhile.
+    """
 
     settings: Settings
     db: Database
+    decisions: Database
+    purges: asyncio.Semaphore
     vault: Vault
     ledger: Writer
     engine: Engine
@@ -50,12 +58,21 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
         VaultError: the key ring is missing or not usable.
     """
     global _current  # noqa: PLW0603  handlers are plain functions; this is their one way to the outside
-    db = database(settings)
+    db, decisions = database(settings), database(settings)
     engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
-    _current = Resources(settings, db, Vault.parse(settings.key_ring() or ""), Writer(db), engine)
+    _current = Resources(
+        settings=settings,
+        db=db,
+        decisions=decisions,
+        purges=asyncio.Semaphore(settings.purge_steps_at_once),
+        vault=Vault.parse(settings.key_ring() or ""),
+        ledger=Writer(db),
+        engine=engine,
+    )
     try:
         yield _current
     finally:
         _current = None
         await engine.close()
         await db.close()
+        await decisions.close()

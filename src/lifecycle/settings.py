@@ -93,6 +93,9 @@ class Settings(BaseSettings):
         gt=timedelta(0),
         description="How long a purge may take before the reconciler alarms.",
     )
+    purge_steps_at_once: int = Field(
+        default=2, ge=1, le=100, description="Steps of purges that one worker carries out at a time."
+    )
     reconciler_interval: Duration = Field(
         default=timedelta(minutes=1),
         ge=timedelta(milliseconds=100),

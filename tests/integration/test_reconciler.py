@@ -31,6 +31,27 @@ async def test_a_timer_removed_through_the_admin_api_is_armed_again_with_the_sam
     assert deleted.started_at >= scheduled.countdown.due_at
 
 
+async def test_a_purge_that_somebody_killed_is_begun_again(bench: Workbench) -> None:
+    """An operator who kills a purge in the engine does not leave a project half deleted."""
+    project = await bench.project()
+    await bench.resources.db.execute("RENAME TABLE domains TO domains_away")
+    try:
+        await bench.schedule(project, timedelta(seconds=1))
+        purge = await eventually(lambda: _purge(bench, project), within=10)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.patch(f"{bench.stack.engine.admin_url}/invocations/{purge}/kill") as answer,
+        ):
+            assert answer.status == 200
+    finally:
+        await bench.resources.db.execute("RENAME TABLE domains_away TO domains")
+    deleted = await bench.until(project, Phase.DELETED, within=30)
+
+    assert deleted.purge_attempt == 2
+    story = [action for action in await bench.audit(project) if not action.startswith("alarm.")]
+    assert story[:4] == ["project.created", "deletion.scheduled", "deletion.started", "deletion.resumed"]
+
+
 async def test_a_healthy_timer_is_left_alone(bench: Workbench) -> None:
     """What is as it should be causes no alarm and no second timer."""
     project = await bench.project()
@@ -64,6 +85,14 @@ async def _timers(bench: Workbench, project: Project) -> list[str]:
         f"AND target_service_key = '{project.id}'"
     )
     return [row["id"] for row in rows]
+
+
+async def _purge(bench: Workbench, project: Project) -> str | None:
+    rows = await bench.resources.engine.query(
+        "SELECT id FROM sys_invocation WHERE target_service_name = 'ProjectDeletion' AND status <> 'completed' "
+        f"AND target_service_key LIKE '{project.id}.%'"
+    )
+    return rows[0]["id"] if rows else None
 
 
 async def _timer(bench: Workbench, project: Project) -> str | None:

@@ -62,7 +62,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["1000000000d", "142857143w", "999999999999w", "P1000000000D", "999999999d24h"])
 def test_a_duration_beyond_all_bounds_is_refused(text: str) -> None:
     """A length that no calendar holds is refused like any other mistake."""
-    with pytest.raises(ValueError, match="duration|calendar"):
+    with pytest.raises(ValueError, match="72h, 3d, 1h30m or P3D"):
         parse(text)
 
 

@@ -88,7 +88,7 @@ async def show(project: ProjectRef, context: ContextOf, actor: ActorOf, response
     deletion = await context.client.deletion(project_id, read)
     progress = None
     if deletion.phase is Phase.PURGING:
-        progress = await context.client.purge_progress(project_id, deletion.generation, read)
+        progress = await context.client.purge_progress(project_id, deletion, read)
     response.headers["ETag"] = etag(deletion.generation)
     return deletion_answer(project_id, deletion, progress=progress)
 

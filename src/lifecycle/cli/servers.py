@@ -43,7 +43,7 @@ def api() -> None:
 
     settings = _with_key_ring(Settings())
     _log_to_stderr()
-    _serve(create_app(settings), settings.api_host, settings.api_port)
+    _serve(create_app(settings), settings.api_host, settings.api_port, behind_proxy=True)
 
 
 def worker() -> None:
@@ -52,7 +52,7 @@ def worker() -> None:
 
     settings = _with_key_ring(Settings())
     _log_to_stderr()
-    _serve(endpoint.worker(settings), settings.worker_host, settings.worker_port)
+    _serve(endpoint.worker(settings), settings.worker_host, settings.worker_port, behind_proxy=False)
 
 
 def migrate_database() -> None:
@@ -160,7 +160,7 @@ def _with_key_ring(settings: Settings) -> Settings:
     return settings
 
 
-def _serve(app: Any, host: str, port: int) -> None:
+def _serve(app: Any, host: str, port: int, *, behind_proxy: bool) -> None:
     import uvicorn
 
     uvicorn.run(
@@ -170,6 +170,9 @@ def _serve(app: Any, host: str, port: int) -> None:
         loop="uvloop",
         http="httptools",
         access_log=False,
+        proxy_headers=behind_proxy,
+        server_header=False,
+        date_header=behind_proxy,
         log_config=None,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,

@@ -44,9 +44,11 @@ class Engine:
         identity_key: Path,
         extra: Mapping[str, str] | None = None,
     ) -> None:
+        self._root = root
         self.ingress_url = f"http://{_HOST}:{ports['restate_ingress']}"
         self.admin_url = f"http://{_HOST}:{ports['restate_admin']}"
         environment = {
+            "TMPDIR": str(root / "tmp"),  # what a killed engine leaves there goes with the folder
             "RESTATE_LISTEN_MODE": "tcp",
             "RESTATE_BIND_ADDRESS": f"{_HOST}:{ports['restate_node']}",
             "RESTATE_INGRESS__BIND_ADDRESS": f"{_HOST}:{ports['restate_ingress']}",
@@ -65,6 +67,7 @@ class Engine:
 
     async def start(self) -> None:
         """Start it and wait until both its ports answer."""
+        (self._root / "tmp").mkdir(parents=True, exist_ok=True)
         self.child.start()
         await self.child.wait_until(self.is_ready, within=_START)
 

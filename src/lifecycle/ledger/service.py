@@ -6,6 +6,8 @@ The whole handler is one idempotent write, so it needs no journal of its own: it
 the database has it. Out of order or twice changes nothing (`Entry.id`, `Entry.sequence`).
 """
 
+from datetime import timedelta
+
 from restate import Context, Service
 
 from lifecycle import policies, resources
@@ -16,6 +18,7 @@ ledger = Service(
     "Ledger",
     description="Records transitions in the audit log and the list of pending actions.",
     ingress_private=True,
+    journal_retention=timedelta(0),  # the audit log is what remains of it
     invocation_retry_policy=policies.DATABASE.invocations(),
 )
 

@@ -110,19 +110,23 @@ async def _project_actions(connection: Connection, entries: Sequence[Entry]) -> 
 
 
 async def _project_projects(connection: Connection, entries: Sequence[Entry]) -> None:
-    for entry in entries:
-        if (row := entry.project_row) is not None:
-            await connection.execute(
-                "UPDATE projects SET state = %s, generation = %s, name = %s, protected = %s, sequence = %s "
-                "WHERE id = %s AND sequence < %s",
-                row.state,
-                row.generation,
-                row.name,
-                row.protected,
-                entry.sequence,
-                entry.project,
-                entry.sequence,
-            )
+    newest = {
+        entry.project: {**row.model_dump(), "id": entry.project, "sequence": entry.sequence}
+        for entry in sorted(entries, key=lambda one: one.sequence)
+        if (row := entry.project_row) is not None
+    }
+    # An update and no upsert: the row of a purged project must not come back.
+    if newest:
+        await connection.execute(
+            "UPDATE projects JOIN JSON_TABLE(%s, '$[*]' COLUMNS (id VARCHAR(40) PATH '$.id', "
+            "state VARCHAR(20) PATH '$.state', generation BIGINT PATH '$.generation', name VARCHAR(200) PATH '$.name', "
+            "protected BOOLEAN PATH '$.protected', sequence BIGINT PATH '$.sequence')) AS newer "
+            "ON projects.id = CONVERT(newer.id USING utf8mb4) COLLATE utf8mb4_bin "
+            "SET projects.state = newer.state, projects.generation = newer.generation, projects.name = newer.name, "
+            "projects.protected = newer.protected, projects.sequence = newer.sequence "
+            "WHERE projects.sequence < newer.sequence",
+            json.dumps(list(newest.values())),
+        )
 
 
 async def list_actions(

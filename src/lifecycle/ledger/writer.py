@@ -13,6 +13,8 @@ from lifecycle.ledger import store
 from lifecycle.ledger.entry import Entry
 
 _LARGEST_GROUP = 200
+# The list may lag by this; a commit for each entry alone would cost more than all the rest of it.
+_GATHER_SECONDS = 0.02
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +45,7 @@ class Writer:
 
     async def _drain(self) -> None:
         while self._queue:
+            await asyncio.sleep(_GATHER_SECONDS)
             group, self._queue = self._queue[:_LARGEST_GROUP], self._queue[_LARGEST_GROUP:]
             try:
                 await self._commit(group)

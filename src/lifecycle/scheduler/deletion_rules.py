@@ -243,6 +243,14 @@ def settle(deletion: Deletion, message: Settle) -> Decision:
     return _record(deleted, "deletion.finished", message.deleted_at, {})
 
 
+def resume_purge(deletion: Deletion, generation: int, *, now: datetime) -> Decision:
+    """Begin the purge of this generation again, after somebody ended it in the engine; its steps can be repeated."""
+    if deletion.phase is not Phase.PURGING or generation != deletion.generation:
+        return Decision(deletion)
+    resumed = deletion.model_copy(update={"purge_attempt": deletion.purge_attempt + 1})
+    return _record(resumed, "deletion.resumed", now, {"attempt": resumed.purge_attempt})._replace(purge=True)
+
+
 def configure(project: Project, deletion: Deletion, command: ConfigureProject) -> Project:
     """The project with changed settings. Protection is for administrators, the name for operators."""
     _require(command, Role.OPERATOR if command.protected is None else Role.ADMINISTRATOR)

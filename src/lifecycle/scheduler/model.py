@@ -104,6 +104,7 @@ class Deletion(Durable):
     cancellation: Cancellation | None = None
     started_at: datetime | None = None
     deleted_at: datetime | None = None
+    purge_attempt: int = 1
 
     @property
     def generation(self) -> int:

@@ -8,7 +8,7 @@ the rules are in `deletion_rules`. A wake-up is the only one that looks outside,
 """
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
@@ -161,6 +161,17 @@ async def remind(ctx: ObjectContext, wake: Wake) -> None:
 
 
 @project_service.handler(ingress_private=True)
+async def resume_purge(ctx: ObjectContext, wake: Wake) -> None:
+    """The reconciler found no trace of a purge that should run: begin it again."""
+    project = await ctx.get(PROJECT, type_hint=Project)
+    deletion = await ctx.get(DELETION, type_hint=Deletion)
+    if project is None or deletion is None:
+        return
+    now = datetime.fromtimestamp(await ctx.time(), UTC)
+    _carry_out(ctx, project, deletion, rules.resume_purge(deletion, wake.generation, now=now))
+
+
+@project_service.handler(ingress_private=True)
 async def settle(ctx: ObjectContext, message: Settle) -> None:
     """The purge is finished."""
     project = await ctx.get(PROJECT, type_hint=Project)
@@ -208,7 +219,7 @@ def _carry_out(ctx: ObjectContext, project: Project, before: Deletion, decision:
         ctx.object_send(handler, ctx.key(), Wake(generation=after.generation), send_delay=decision.wake_in)
     if decision.purge:
         order = purge.order(project, after)
-        ctx.workflow_send(purge.run, purge.key(order), order)
+        ctx.workflow_send(purge.run, purge.key(project.id, after), order)
     if decision.transition is not None:
         ctx.service_send(record, arg=entries.deletion_entry(project, before, after, decision.transition))
     return after
@@ -227,7 +238,7 @@ async def _look(deletion: Deletion) -> Look:
         async with asyncio.timeout(_LOOK_DEADLINE.total_seconds()):
             allowed = [
                 await access_store.is_administrator(
-                    resources.current().db, workspace_id=actor.workspace, person=actor.person
+                    resources.current().decisions, workspace_id=actor.workspace, person=actor.person
                 )
                 for actor in people
             ]

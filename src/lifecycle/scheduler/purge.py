@@ -2,7 +2,7 @@
 
     seal the project ──> each subsystem: count, remove, look that it is gone ──> receipt ──> tombstone ──> settle
 
-Workflow key: `{project id}.{generation}`, so a generation is purged at most once. Every step is idempotent and
+Workflow key: `{project id}.{generation}`, so a generation is purged once. Every step is idempotent and
 retried until it works; nothing here ever goes back to active. **A new subsystem joins in `SUBSYSTEMS`**, children
 before parents: it then has its steps, its receipt line and its place in the progress.
 """
@@ -140,9 +140,10 @@ def order(project: Project, deletion: Deletion) -> PurgeOrder:
     )
 
 
-def key(order: PurgeOrder) -> str:
-    """The workflow key of a purge."""
-    return f"{order.project.id}.{order.generation}"
+def key(project_id: str, deletion: Deletion) -> str:
+    """The workflow key of a purge; a workflow runs once, so one that was ended by hand needs another key."""
+    first = f"{project_id}.{deletion.generation}"
+    return first if deletion.purge_attempt == 1 else f"{first}.{deletion.purge_attempt}"
 
 
 def _show(ctx: WorkflowContext, order: PurgeOrder, step: str | None, lines: list[ReceiptLine]) -> None:
@@ -150,17 +151,20 @@ def _show(ctx: WorkflowContext, order: PurgeOrder, step: str | None, lines: list
 
 
 async def _seal(order: PurgeOrder) -> None:
-    await store.seal_project(resources.current().db, order)
+    async with resources.current().purges:
+        await store.seal_project(resources.current().db, order)
 
 
 async def _count(subsystem: Subsystem, order: PurgeOrder) -> int:
-    return await subsystem.find(resources.current().db, order.project.id)
+    async with resources.current().purges:
+        return await subsystem.find(resources.current().db, order.project.id)
 
 
 async def _remove(subsystem: Subsystem, order: PurgeOrder, found: int) -> ReceiptLine:
     db = resources.current().db
-    await subsystem.remove(db, order)
-    left = await subsystem.find(db, order.project.id)
+    async with resources.current().purges:
+        await subsystem.remove(db, order)
+        left = await subsystem.find(db, order.project.id)
     if left:
         raise RuntimeError(f"{order.project.id} still has {left} {subsystem.name}; they are removed again")
     return ReceiptLine(subsystem=subsystem.name, count=found, finished_at=clock.now(), evidence=subsystem.evidence)
@@ -171,15 +175,17 @@ async def _sign(order: PurgeOrder, lines: list[ReceiptLine]) -> Signed:
     now = clock.now()
     # The project's own row goes in the transaction that stores this very receipt.
     last = ReceiptLine(subsystem="project", count=1, finished_at=now, evidence="replaced by the tombstone")
-    receipt = await signing.sign(
-        available.db,
-        available.vault,
-        order=order,
-        lines=[*lines, last],
-        deleted_at=clock.rfc3339(now),
-    )
+    async with available.purges:
+        receipt = await signing.sign(
+            available.db,
+            available.vault,
+            order=order,
+            lines=[*lines, last],
+            deleted_at=clock.rfc3339(now),
+        )
     return Signed(deleted_at=now, receipt=receipt)
 
 
 async def _bury(order: PurgeOrder, signed: Signed) -> None:
-    await store.bury(resources.current().db, order, deleted_at=signed.deleted_at, receipt=signed.receipt)
+    async with resources.current().purges:
+        await store.bury(resources.current().db, order, deleted_at=signed.deleted_at, receipt=signed.receipt)

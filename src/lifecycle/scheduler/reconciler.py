@@ -4,6 +4,7 @@
 
     wake-up gone   ──> armed again with the same due time, and an alarm
     overdue        ──> armed again, and an alarm
+    purge ended by hand ──> begun again, and an alarm
     purge too long, invocation stuck, engine unreadable ──> an alarm
 
 Object key: `"reconciler"`. An alarm is a finding that people see until it is mended; one about a project goes to
@@ -23,7 +24,7 @@ from lifecycle.ledger.entry import Entry
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable
 from lifecycle.scheduler.model import Wake
-from lifecycle.scheduler.projects import expire
+from lifecycle.scheduler.projects import expire, resume_purge
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Look(Durable):
     now: datetime
     missing: tuple[Deadline, ...] = ()
     overdue: tuple[Deadline, ...] = ()
+    lost: tuple[Deadline, ...] = ()
     findings: tuple[Finding, ...] = ()
     complete: bool = True
 
@@ -96,12 +98,11 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     for deadline in late.values():
         delay = max(deadline.moment - look.now, timedelta(milliseconds=1))
         ctx.object_send(expire, deadline.project, Wake(generation=deadline.generation), send_delay=delay)
-    known = {(finding.kind, finding.subject): finding for finding in state.findings}
+    for deadline in look.lost:
+        ctx.object_send(resume_purge, deadline.project, Wake(generation=deadline.generation))
+    since = {(finding.kind, finding.subject): finding.since for finding in state.findings}
     seen = tuple(
-        new.model_copy(update={"since": known[new.kind, new.subject].since})
-        if (new.kind, new.subject) in known
-        else new
-        for new in look.findings
+        new.model_copy(update={"since": since.get((new.kind, new.subject), new.since)}) for new in look.findings
     )
     # What could not be looked at stays as it was.
     findings = seen if look.complete else (*(one for one in state.findings if one.kind != seen[0].kind), *seen)
@@ -154,29 +155,26 @@ async def _look() -> Look:
     settings, engine = available.settings, available.engine
     now = clock.now()
     try:
+        # The later of the two clocks decides what is due (design, invariant 3): nothing is woken before both say so.
+        now = min(now, await engine.clock())
         missing = await engine.missing_timers()
         overdue = await engine.overdue(before=now - settings.deletion_overdue_after)
         purges = await engine.long_purges(started_before=now - settings.deletion_purge_budget)
+        lost = await engine.lost_purges(started_before=now - settings.deletion_overdue_after)
         stuck = await engine.stuck(retries=_STUCK_AFTER_RETRIES)
     except EngineDownError as error:
         return Look(now=now, findings=(_engine_unreadable(error, now),), complete=False)
-    findings = [
-        *(
-            _finding(
-                "timer_missing",
-                one,
-                now,
-                "It was armed again; it was removed, or failed.",
-            )
-            for one in missing
-        ),
-        *(_finding("overdue", one, now, "It was woken again; see 'lifecycle doctor'.") for one in overdue),
-        *(_finding("purge_over_budget", one, now, "See what its step says in the engine.") for one in purges),
-    ]
+    found = (
+        ("timer_missing", missing, "It was armed again; it had been removed, or had failed."),
+        ("overdue", overdue, "It was woken again; see 'lifecycle doctor'."),
+        ("purge_lost", lost, "It was begun again; somebody had ended it."),
+        ("purge_over_budget", purges, "See what its step says in the engine."),
+    )
+    findings = [_finding(kind, one, now, hint) for kind, deadlines, hint in found for one in deadlines]
     findings += [_stuck_finding(one, now) for one in stuck]
     for finding in findings:
         _log.warning("alarm kind=%s subject=%s %s", finding.kind, finding.subject, finding.detail)
-    return Look(now=now, missing=tuple(missing), overdue=tuple(overdue), findings=tuple(findings))
+    return Look(now=now, missing=tuple(missing), overdue=tuple(overdue), lost=tuple(lost), findings=tuple(findings))
 
 
 def _finding(kind: str, deadline: Deadline, now: datetime, hint: str) -> Finding:

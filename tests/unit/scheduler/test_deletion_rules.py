@@ -265,11 +265,25 @@ def test_only_the_purge_of_this_generation_settles_it() -> None:
     assert rules.settle(done.deletion, Settle(generation=1, deleted_at=DUE)) == Decision(done.deletion)
 
 
+def test_a_purge_that_was_ended_by_hand_begins_again() -> None:
+    """A purge that somebody killed in the engine is begun again, each time as another attempt; no other one is."""
+    deletion = purging()
+    resumed = rules.resume_purge(deletion, 1, now=DUE + HOUR)
+
+    assert resumed.purge
+    assert resumed.deletion.phase is Phase.PURGING
+    assert (deletion.purge_attempt, resumed.deletion.purge_attempt) == (1, 2)
+    assert (resumed.deletion.started_at, resumed.deletion.generation) == (deletion.started_at, 1)
+    for other, generation in ((deletion, 2), (scheduled(), 1), (FRESH, 0)):
+        assert rules.resume_purge(other, generation, now=DUE) == Decision(other)
+
+
 def test_a_deleted_project_stays_deleted() -> None:
     """What is gone is not scheduled, cancelled or woken again."""
     deleted = rules.settle(purging(), Settle(generation=1, deleted_at=DUE)).deletion
 
     assert not wake(deleted, at=DUE + DAY).purge
+    assert not rules.resume_purge(deleted, 1, now=DUE + DAY).purge
     with pytest.raises(LifecycleError, match="cannot be undone"):
         cancel(deleted)
 

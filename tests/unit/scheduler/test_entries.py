@@ -54,6 +54,10 @@ def _last_wake(deletion: Deletion) -> Decision:
     return decision
 
 
+def _resume(deletion: Deletion) -> Decision:
+    return rules.resume_purge(deletion, deletion.generation, now=DUE)
+
+
 def _settle(deletion: Deletion) -> Decision:
     return rules.settle(deletion, Settle(generation=deletion.generation, deleted_at=DUE))
 
@@ -90,6 +94,7 @@ EXPECTED = (
         ActionState.RUNNING,
         "purging",
     ),
+    Expected(purging(), _resume, "deletion.resumed", None, ActionState.RUNNING, "purging"),
     Expected(purging(), _settle, "deletion.finished", None, ActionState.DONE, None),
     Expected(purging(), lambda it: wake(it, at=DUE), "", None, None, None),
 )
@@ -143,6 +148,7 @@ def test_every_transition_of_the_rules_is_shown_here() -> None:
         "deletion.reminded",
         "deletion.blocked",
         "deletion.started",
+        "deletion.resumed",
         "deletion.finished",
         "hold.placed",
         "hold.released",
