@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 from tests.support.workbench import Workbench
 
 GRACE = timedelta(seconds=1)
-STEPS = ("_seal", "_count", "_remove", "_sign", "_bury")
+STEPS = ("_survey", "_remove", "_bury")
 
 
 class _CrashError(Exception):

@@ -1,15 +1,14 @@
 """ProjectDeletion: the work of deleting a project, from the first row to the signed receipt.
 
-    seal the project ──> each subsystem: count, remove, look that it is gone ──> receipt ──> tombstone ──> settle
+    survey ──> each subsystem: remove, look that it is gone ──> receipt and tombstone ──> settle
 
 Workflow key: `{project id}.{generation}`, so a generation is purged once. Every step is idempotent and
 retried until it works; nothing here ever goes back to active. **A new subsystem joins in `SUBSYSTEMS`**, children
 before parents: it then has its steps, its receipt line and its place in the progress.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from types import NoneType
 from typing import NamedTuple
 
 from restate import Workflow, WorkflowContext, WorkflowSharedContext
@@ -75,42 +74,40 @@ SUBSYSTEMS = (
 )
 
 
-class Signed(Durable):
-    """A receipt, and the moment it states."""
+class Survey(Durable):
+    """What a purge found before it removed anything, by name of the subsystem."""
+
+    found: Mapping[str, int]
+
+
+class Burial(Durable):
+    """The moment that the receipt states."""
 
     deleted_at: datetime
-    receipt: str
 
 
 @project_deletion.main(ingress_private=True)
 async def run(ctx: WorkflowContext, order: PurgeOrder) -> None:
     """Carry out one purge."""
-    await ctx.run_typed("seal-project", _seal, policies.DATABASE.options(NoneType), order=order)
     lines: list[ReceiptLine] = []
+    _show(ctx, order, "survey", lines)
+    survey = await ctx.run_typed("survey", _survey, policies.DATABASE.options(Survey), order=order)
     for subsystem in SUBSYSTEMS:
         _show(ctx, order, f"remove-{subsystem.name}", lines)
-        found = await ctx.run_typed(
-            f"count-{subsystem.name}",
-            _count,
-            policies.DATABASE.options(int),
-            subsystem=subsystem,
-            order=order,
-        )
         line = await ctx.run_typed(
             f"remove-{subsystem.name}",
             _remove,
             policies.DATABASE.options(ReceiptLine),
             subsystem=subsystem,
             order=order,
-            found=found,
+            found=survey.found[subsystem.name],
         )
         lines.append(line)
-    _show(ctx, order, "sign-receipt", lines)
-    signed = await ctx.run_typed("sign-receipt", _sign, policies.DATABASE.options(Signed), order=order, lines=lines)
-    await ctx.run_typed("write-tombstone", _bury, policies.DATABASE.options(NoneType), order=order, signed=signed)
+    _show(ctx, order, "write-tombstone", lines)
+    burial = await ctx.run_typed("write-tombstone", _bury, policies.DATABASE.options(Burial), order=order, lines=lines)
     _show(ctx, order, None, lines)
     # An answer upward is a send by name: an import would make a ring of services that wait for each other.
-    message = Settle(generation=order.generation, deleted_at=signed.deleted_at)
+    message = Settle(generation=order.generation, deleted_at=burial.deleted_at)
     ctx.generic_send("ProjectService", "settle", message.model_dump_json().encode(), key=order.project.id)
 
 
@@ -150,14 +147,12 @@ def _show(ctx: WorkflowContext, order: PurgeOrder, step: str | None, lines: list
     ctx.set(PROGRESS, PurgeProgress(generation=order.generation, step=step, lines=tuple(lines)))
 
 
-async def _seal(order: PurgeOrder) -> None:
+async def _survey(order: PurgeOrder) -> Survey:
+    """Mark the project as being purged, and count what belongs to it."""
+    db = resources.current().db
     async with resources.current().purges:
-        await store.seal_project(resources.current().db, order)
-
-
-async def _count(subsystem: Subsystem, order: PurgeOrder) -> int:
-    async with resources.current().purges:
-        return await subsystem.find(resources.current().db, order.project.id)
+        await store.seal_project(db, order)
+        return Survey(found={one.name: await one.find(db, order.project.id) for one in SUBSYSTEMS})
 
 
 async def _remove(subsystem: Subsystem, order: PurgeOrder, found: int) -> ReceiptLine:
@@ -170,22 +165,14 @@ async def _remove(subsystem: Subsystem, order: PurgeOrder, found: int) -> Receip
     return ReceiptLine(subsystem=subsystem.name, count=found, finished_at=clock.now(), evidence=subsystem.evidence)
 
 
-async def _sign(order: PurgeOrder, lines: list[ReceiptLine]) -> Signed:
+async def _bury(order: PurgeOrder, lines: list[ReceiptLine]) -> Burial:
+    """Put the signed receipt in the place of the project; a tombstone that is there already stays as it is."""
     available = resources.current()
     now = clock.now()
     # The project's own row goes in the transaction that stores this very receipt.
     last = ReceiptLine(subsystem="project", count=1, finished_at=now, evidence="replaced by the tombstone")
     async with available.purges:
         receipt = await signing.sign(
-            available.db,
-            available.vault,
-            order=order,
-            lines=[*lines, last],
-            deleted_at=clock.rfc3339(now),
+            available.db, available.vault, order=order, lines=[*lines, last], deleted_at=clock.rfc3339(now)
         )
-    return Signed(deleted_at=now, receipt=receipt)
-
-
-async def _bury(order: PurgeOrder, signed: Signed) -> None:
-    async with resources.current().purges:
-        await store.bury(resources.current().db, order, deleted_at=signed.deleted_at, receipt=signed.receipt)
+        return Burial(deleted_at=await store.bury(available.db, order, deleted_at=now, receipt=receipt))

@@ -151,10 +151,14 @@ async def delete_environments(db: Database, order: PurgeOrder) -> None:
     await _delete_all(db, order, "DELETE FROM environments WHERE project_id = %s ORDER BY id LIMIT %s")
 
 
-async def bury(db: Database, order: PurgeOrder, *, deleted_at: datetime, receipt: str) -> None:
-    """Put the tombstone in the place of the project's row, in one transaction; again changes nothing."""
+async def bury(db: Database, order: PurgeOrder, *, deleted_at: datetime, receipt: str) -> datetime:
+    """Put the tombstone in the place of the project's row, in one transaction.
 
-    async def work(connection: Connection) -> None:
+    Returns:
+        When the project was deleted, as its tombstone says: of a repetition, the first time.
+    """
+
+    async def work(connection: Connection) -> datetime:
         await _check_order(connection, order)
         await connection.execute(
             "INSERT INTO tombstones (project_id, workspace_id, slug, generation, deleted_at, receipt) "
@@ -167,8 +171,13 @@ async def bury(db: Database, order: PurgeOrder, *, deleted_at: datetime, receipt
             receipt,
         )
         await connection.execute("DELETE FROM projects WHERE id = %s", order.project.id)
+        stored = await connection.one("SELECT deleted_at FROM tombstones WHERE project_id = %s", order.project.id)
+        if stored is None:
+            raise LookupError(f"the tombstone of {order.project.id} vanished while it was written")
+        first: datetime = stored["deleted_at"]
+        return first
 
-    await db.transaction(work)
+    return await db.transaction(work)
 
 
 async def find_tombstone(db: Database, *, workspace: str, reference: str) -> Tombstone | None:
