@@ -163,6 +163,7 @@ async def _look() -> Look:
         lost = await engine.lost_purges(started_before=now - settings.deletion_overdue_after)
         stuck = await engine.stuck(retries=_STUCK_AFTER_RETRIES)
     except EngineDownError as error:
+        _log.warning("alarm kind=engine_unreadable %s", error)
         return Look(now=now, findings=(_engine_unreadable(error, now),), complete=False)
     found = (
         ("timer_missing", missing, "It was armed again; it had been removed, or had failed."),

@@ -1,0 +1,171 @@
+"""One nemesis each: what is promised holds whatever happens to the servers, and work goes on soon after."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from lifecycle import clock
+from lifecycle.dev.stack import Stack
+from tests.chaos import nemesis, race
+from tests.support.history import Event, Kind, Truth, moment
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.chaos
+
+Show = Callable[[str, Mapping[str, object]], None]
+
+# Design, section 11: killed at the due moment, it fires within so many seconds of health.
+SOON = 5.0
+
+
+@pytest.mark.parametrize("part", ["worker", "engine"])
+async def test_a_server_that_freezes_over_the_due_times_breaks_no_promise(
+    own_stack: Stack, show: Show, part: str
+) -> None:
+    """A process that hangs and wakes up again loses nothing and does nothing twice."""
+    child = nemesis.part(own_stack, part).child
+    async with race.scene(own_stack, 30) as made:
+        kept = made.projects[:15]
+        due_at = _last_due(await made.schedule(3))
+        async with asyncio.TaskGroup() as cancels:
+            async with nemesis.frozen(child):
+                cancels.create_task(made.cancel(kept))
+                await _until(due_at + timedelta(seconds=2))
+            healthy_at = clock.now()
+        outcome = await made.outcome()
+
+    show(f"{part} frozen over the due times", _figures(outcome, healthy_at))
+    assert outcome.violations() == []
+    assert _longest_after(healthy_at, outcome.truths) < SOON
+
+
+@pytest.mark.parametrize("part", ["worker", "engine"])
+async def test_what_became_due_while_a_server_was_dead_begins_soon_after(
+    own_stack: Stack, show: Show, part: str
+) -> None:
+    """Nothing is forgotten over a crash, and people need not wait long once the server is back."""
+    async with race.scene(own_stack, 30) as made:
+        due_at = _last_due(await made.schedule(2.5))
+        async with nemesis.down(nemesis.part(own_stack, part)):
+            await _until(due_at + timedelta(seconds=6))
+        healthy_at = clock.now()
+        outcome = await made.outcome()
+
+    show(f"{part} dead over the due times", _figures(outcome, healthy_at))
+    assert outcome.violations() == []
+    assert outcome.phases() == {"deleted": 30}
+    assert _longest_after(healthy_at, outcome.truths) < SOON
+
+
+async def test_timers_that_an_operator_removed_are_armed_again_for_the_same_time(own_stack: Stack, show: Show) -> None:
+    """Cancelling every delayed call at the engine's admin port, the reconciler's own too, delays nothing for long."""
+    async with race.scene(own_stack, 50) as made:
+        scheduled = await made.schedule(9)
+        removed = await nemesis.cancel_all_timers(own_stack)
+        shown = await race.each(made.clients[0].show, made.projects)
+        assert [_told(event) for event in shown] == [_told(event) for event in scheduled]
+        outcome = await made.outcome()
+
+    late = race.started_late(outcome.truths)
+    show("every timer cancelled by an operator", {"removed": removed, "begun after due, longest": late[-1]})
+    assert removed >= 50
+    assert outcome.violations() == []
+    assert outcome.phases() == {"deleted": 50}
+    assert late[-1] < SOON
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_cancels_succeed_while_the_database_is_gone(own_stack: Stack, show: Show, how: str) -> None:
+    """Without the database nothing is purged, every cancel works also after the due time, and the list catches up."""
+    database = own_stack.database
+    async with race.scene(own_stack, 40) as made:
+        before, after, left = made.projects[:15], made.projects[15:30], made.projects[30:]
+        due_at = _last_due(await made.schedule(4))
+        async with nemesis.down(database) if how == "killed" else nemesis.frozen(database.child):
+            cancels = [*await made.cancel(before)]
+            await _until(due_at + timedelta(seconds=1))
+            cancels += await made.cancel(after)
+            waiting = await race.each(made.clients[0].show, left)
+            await _until(due_at + timedelta(seconds=6))
+        healthy_at = clock.now()
+        outcome = await made.outcome()
+
+    show(f"database {how} over the due times", _figures(outcome, healthy_at))
+    assert {event.kind for event in cancels} == {Kind.OK}
+    assert {event.answer["phase"] for event in waiting} == {"scheduled"}
+    assert outcome.violations() == []
+    assert outcome.phases() == {"none": 30, "deleted": 10}
+    assert _longest_after(healthy_at, outcome.truths) < SOON + 1
+
+
+async def test_deletions_scheduled_by_one_release_fire_on_the_next(show: Show) -> None:
+    """A release is swapped under pending deletions: the old worker dies, and the new one carries them out."""
+    async with nemesis.private_stack() as stack, race.scene(stack, 30) as made:
+        kept = made.projects[:10]
+        due_at = _last_due(await made.schedule(12))
+        async with nemesis.other_worker(stack, change=nemesis.NO_OTHER_MEANING):
+            await stack.worker.child.kill()
+            assert clock.now() < due_at
+            await _until(due_at - timedelta(milliseconds=100))
+            await made.cancel(kept)
+            outcome = await made.outcome()
+
+    late = race.started_late(outcome.truths)
+    show("worker swapped under pending deletions", {**outcome.phases(), "begun after due, longest": late[-1]})
+    assert outcome.violations() == []
+    assert outcome.phases() == {"none": 10, "deleted": 20}
+    assert late[-1] < SOON
+
+
+@pytest.mark.parametrize("seconds", [-3, 3])
+async def test_a_worker_whose_clock_is_wrong_begins_nothing_early(show: Show, seconds: int) -> None:
+    """A purge begins by the later of the two clocks, the engine's or the worker's."""
+    wrong = f"return datetime.fromtimestamp(datetime.now(UTC).timestamp() + {seconds}, UTC)"
+    change = ("clock.py", "return datetime.now(UTC)", wrong)
+    async with (
+        nemesis.private_stack() as stack,
+        race.scene(stack, 10) as made,
+        nemesis.other_worker(stack, change=change),
+    ):
+        await stack.worker.child.kill()
+        scheduled = await made.schedule(3)
+        due_at = {event.project: moment(event.answer["due_at"]) for event in scheduled}
+
+        async def begun(project: str) -> datetime:
+            async def seen() -> datetime | None:
+                event = await made.clients[0].show(project)
+                return event.at if event.answer["phase"] != "scheduled" else None
+
+            return await eventually(seen, within=30)
+
+        seen = dict(zip(made.projects, await race.each(begun, made.projects), strict=True))
+
+    waited = {project: (seen[project] - due_at[project]).total_seconds() for project in made.projects}
+    soonest, latest = min(waited.values()), max(waited.values())
+    show(f"worker's clock wrong by {seconds} s", {"begun after due, seconds": f"{soonest:.3f} to {latest:.3f}"})
+    assert soonest >= max(0, -seconds)
+    assert latest < max(0, -seconds) + SOON
+
+
+def _last_due(events: Sequence[Event]) -> datetime:
+    assert {event.kind for event in events} == {Kind.OK}, events
+    return max(moment(event.answer["due_at"]) for event in events)
+
+
+def _told(event: Event) -> tuple[object, ...]:
+    return event.project, event.answer["due_at"], event.answer["generation"], event.answer["phase"]
+
+
+def _longest_after(healthy_at: datetime, truths: Sequence[Truth]) -> float:
+    started = [moment(truth.shown["started_at"]) for truth in truths if truth.shown["started_at"]]
+    return max(((at - healthy_at).total_seconds() for at in started), default=0)
+
+
+def _figures(outcome: race.Outcome, healthy_at: datetime) -> Mapping[str, object]:
+    return {**outcome.phases(), "begun after health, longest": round(_longest_after(healthy_at, outcome.truths), 3)}
+
+
+async def _until(at: datetime) -> None:
+    await asyncio.sleep(max((at - clock.now()).total_seconds(), 0))
