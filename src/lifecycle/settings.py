@@ -7,6 +7,7 @@ from this file.
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -28,12 +29,18 @@ class Settings(BaseSettings):
     database_ca_file: Path | None = Field(
         default=None, description="CA certificates (PEM) of the database; when set, it must speak TLS and prove itself."
     )
+    database_password_file: Path | None = Field(
+        default=None, description="File with the password of the database, instead of one in the URL."
+    )
     database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections per process.")
     restate_ingress_url: str = Field(default="http://127.0.0.1:8080", description="The engine's ingress.")
     restate_admin_url: str = Field(default="http://127.0.0.1:9070", description="The engine's admin API; never public.")
     restate_identity_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Public keys (`publickeyv1_…`, comma separated) whose engine may call the worker. Empty: any.",
+    )
+    restate_identity_key_file: Path | None = Field(
+        default=None, description="File with the same public keys, instead of the variable."
     )
     worker_host: str = Field(default="127.0.0.1", description="Address the worker listens on.")
     worker_port: Port = Field(default=9080, description="Port the worker listens on.")
@@ -115,8 +122,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _split(cls, values: dict[str, object]) -> dict[str, object]:
-        keys = values.get("restate_identity_keys")
+    def _read(cls, values: dict[str, object]) -> dict[str, object]:
+        """Values that come from files, and the list that comes as one string."""
+        if password := _content(values.get("database_password_file")):
+            url = values.get("database_url", cls.model_fields["database_url"].default)
+            values["database_url"] = _with_password(url, password)
+        keys = _content(values.get("restate_identity_key_file")) or values.get("restate_identity_keys")
         if isinstance(keys, str):
             values["restate_identity_keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
         return values
@@ -134,3 +145,23 @@ class Settings(BaseSettings):
         if self.key_encryption_keys is not None:
             return self.key_encryption_keys.get_secret_value()
         return None
+
+
+def _content(file: object) -> str | None:
+    """What is in a file that the settings name; None when they name none."""
+    if not file:
+        return None
+    try:
+        content = Path(str(file)).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    if not content:
+        raise ValueError(f"{file} is empty")  # an empty list of engines would mean: any engine
+    return content
+
+
+def _with_password(url: object, password: str) -> SecretStr:
+    parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else str(url))
+    user, _, place = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}:{quote(password, safe='')}@{place}"
+    return SecretStr(parts._replace(netloc=netloc).geturl())

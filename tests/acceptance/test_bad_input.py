@@ -8,7 +8,7 @@ import pytest
 from lifecycle.dev.stack import Stack
 from lifecycle.models import Role
 from tests.support.api import Answer, Api
-from tests.support.inside import foreign_key
+from tests.support.inside import key_of
 
 
 @pytest.fixture
@@ -172,7 +172,9 @@ async def test_a_viewer_reads_and_changes_nothing(api: Api, viewer: Api, project
 async def test_another_workspace_gets_the_body_of_nothing(api: Api, stack: Stack, project: str, slug: str) -> None:
     """An answer never tells that a project of another workspace exists."""
     await api.schedule(project, slug, "72h")
-    async with api.with_key(await foreign_key(stack, Role.ADMINISTRATOR)) as stranger:
+    async with api.with_key(
+        await key_of(stack, workspace="other", person="eve@example.com", role=Role.ADMINISTRATOR)
+    ) as stranger:
         answers = [
             await stranger.get(f"/v1/projects/{reference}{path}")
             for reference in (project, slug, "prj_00000000000000000000000000", "no-such-project")

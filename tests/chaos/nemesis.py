@@ -17,9 +17,12 @@ from lifecycle.dev import ports, servers
 from lifecycle.dev.process import Child
 from lifecycle.dev.stack import Stack
 from lifecycle.engine import Engine
+from tests.chaos.proxy import Proxy
 
 # A change that makes the code another release which does the same.
 NO_OTHER_MEANING = ("clock.py", '"""The wall clock', '"""Another release. The wall clock')
+
+_ADDRESS_OF = {"worker": "LIFECYCLE_WORKER_PUBLIC_URL", "restate_ingress": "LIFECYCLE_RESTATE_INGRESS_URL"}
 
 Part = servers.Engine | servers.MariaDb | servers.Own
 
@@ -28,16 +31,28 @@ ALWAYS_REPLAY = {"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "0s"}
 
 @asynccontextmanager
 async def private_stack(
-    *, engine_environment: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
+    *,
+    engine_environment: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    wire: tuple[str, Proxy] | None = None,
 ) -> AsyncIterator[Stack]:
-    """A stack whose servers may be killed; stopped and removed whatever happens."""
+    """A stack whose servers may be killed; stopped and removed whatever happens.
+
+    Args:
+        engine_environment: further settings of the engine.
+        settings: further settings of Lifecycle.
+        wire: what stands between: in front of the `worker`, or of the `restate_ingress`.
+    """
     # Not pytest's tmp_path: the path of a Unix socket may have 108 characters at most.
     root = Path(tempfile.mkdtemp(prefix="lifecycle-chaos-"))
+    through = {} if wire is None else {_ADDRESS_OF[wire[0]]: wire[1].url}
     stack = Stack(
         root / "s",
         engine_environment=engine_environment,
-        settings={"LIFECYCLE_RECONCILER_INTERVAL": "1s", **(settings or {})},
+        settings={"LIFECYCLE_RECONCILER_INTERVAL": "1s", **through, **(settings or {})},
     )
+    if wire is not None:
+        wire[1].target = stack.ports[wire[0]]
     try:
         await stack.start()
         yield stack
@@ -118,15 +133,14 @@ async def admin(stack: Stack) -> AsyncIterator[Engine]:
         await engine.close()
 
 
-async def cancel_all_timers(stack: Stack) -> int:
-    """What a hasty operator does: cancel every delayed call through the engine's admin port. Says how many."""
+async def to_all(stack: Stack, verb: str, where: str) -> int:
+    """What an operator does at the engine's admin port: `verb` to every invocation that matches. Says to how many."""
     async with admin(stack) as engine, aiohttp.ClientSession() as session:
-        timers = await engine.query("SELECT id FROM sys_invocation WHERE status = 'scheduled'")
-        for timer in timers:
-            url = f"{stack.engine.admin_url}/invocations/{timer['id']}/cancel"
-            async with session.patch(url) as answer:
+        found = await engine.query(f"SELECT id FROM sys_invocation WHERE {where}")
+        for invocation in found:
+            async with session.patch(f"{stack.engine.admin_url}/invocations/{invocation['id']}/{verb}") as answer:
                 assert answer.status in (200, 202, 404, 409), await answer.text()
-    return len(timers)
+    return len(found)
 
 
 async def _is_newest(stack: Stack, url: str) -> bool:

@@ -16,9 +16,11 @@ from lifecycle.dev.stack import Stack
 from lifecycle.errors import LifecycleError
 from lifecycle.receipts import signing
 from tests.chaos import nemesis
+from tests.support import invariants
 from tests.support.api import Api
 from tests.support.clients import Client
 from tests.support.history import Event, Kind, Truth, calls, moment, violations
+from tests.support.invariants import What
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -28,6 +30,10 @@ _QUIET = """
     SELECT target, status FROM sys_invocation WHERE status <> 'completed' AND target_service_name <> 'Reconciler'
     LIMIT 10
 """
+
+
+_WHAT = {f"deletion.{name}": What(name) for name in ("scheduled", "cancelled", "started", "finished")}
+_WHAT["deletion.rescheduled"] = What.MOVED
 
 
 class Course(StrEnum):
@@ -67,8 +73,8 @@ class Outcome(NamedTuple):
     truths: Sequence[Truth]
 
     def violations(self) -> Sequence[str]:
-        """What the checkers found."""
-        return violations(self.events, self.truths)
+        """What the checkers found: those of answers and truth, and those of what each project decided."""
+        return [*violations(self.events, self.truths), *invariants.violations(_decided(self.truths))]
 
     def phases(self) -> Counter[str]:
         """How many projects ended in which phase."""
@@ -293,6 +299,27 @@ def table(title: str, figures: Mapping[str, object]) -> str:
     """Figures as a table for people."""
     width = max(map(len, figures))
     return "\n".join(["", title, *(f"  {name.ljust(width)}  {value}" for name, value in figures.items())])
+
+
+def _decided(truths: Sequence[Truth]) -> list[invariants.Event]:
+    """What each project decided, by its audit log, as the checkers of the model read it."""
+    decided = []
+    for truth in truths:
+        generation, due_at = 0, None
+        for entry in truth.audit:
+            what = _WHAT.get(entry["action"])
+            if what is None:
+                continue
+            if what in invariants.ARMS:
+                generation, due_at = generation + 1, moment(entry["detail"]["due_at"])
+            decided.append(
+                invariants.Event(
+                    what=what, project=truth.project, at=moment(entry["at"]), generation=generation, due_at=due_at
+                )
+            )
+            if what is What.CANCELLED:
+                generation, due_at = generation + 1, None
+    return decided
 
 
 def _race(random: Random, plan: Plan) -> _Race:

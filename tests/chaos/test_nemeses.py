@@ -63,7 +63,7 @@ async def test_timers_that_an_operator_removed_are_armed_again_for_the_same_time
     """Cancelling every delayed call at the engine's admin port, the reconciler's own too, delays nothing for long."""
     async with race.scene(own_stack, 50) as made:
         scheduled = await made.schedule(9)
-        removed = await nemesis.cancel_all_timers(own_stack)
+        removed = await nemesis.to_all(own_stack, "cancel", "status = 'scheduled'")
         shown = await race.each(made.clients[0].show, made.projects)
         assert [_told(event) for event in shown] == [_told(event) for event in scheduled]
         outcome = await made.outcome()
@@ -119,6 +119,40 @@ async def test_deletions_scheduled_by_one_release_fire_on_the_next(show: Show) -
     assert late[-1] < SOON
 
 
+async def test_what_a_dead_release_had_begun_is_alarmed_and_an_operator_can_move_it(show: Show) -> None:
+    """A release that dies for good in the middle of purges leaves an alarm, and its work goes on on the newest."""
+    async with nemesis.private_stack() as stack, race.scene(stack, 40) as made:
+        await made.schedule(3)
+        await eventually(lambda: _any(made, "purging"), within=10)
+        async with nemesis.frozen(stack.worker.child), nemesis.other_worker(stack, change=nemesis.NO_OTHER_MEANING):
+            await stack.worker.child.kill()
+            await eventually(lambda: _alarmed(made), within=30)
+            moved = await nemesis.to_all(stack, "resume?deployment=latest", "status IN ('backing-off', 'paused')")
+            outcome = await made.outcome()
+
+    show("a release dead in the middle of purges", {**outcome.phases(), "handlers moved": moved})
+    assert moved > 0
+    assert outcome.violations() == []
+    assert outcome.phases() == {"deleted": 40}
+
+
+async def test_purges_that_an_operator_ended_are_begun_again(own_stack: Stack, show: Show) -> None:
+    """Ending every handler of a purge by hand does not leave a project half deleted."""
+    async with race.scene(own_stack, 20) as made:
+        await made.schedule(3)
+        await eventually(lambda: _any(made, "purging"), within=10)
+        async with nemesis.frozen(own_stack.database.child):
+            running = "target_service_name = 'ProjectDeletion' AND status <> 'completed'"
+            ended = await nemesis.to_all(own_stack, "kill", running)
+        outcome = await made.outcome()
+
+    resumed = sum(entry["action"] == "deletion.resumed" for truth in outcome.truths for entry in truth.audit)
+    show("purges killed by an operator", {**outcome.phases(), "killed": ended, "begun again": resumed})
+    assert 0 < resumed <= ended
+    assert outcome.violations() == []
+    assert outcome.phases() == {"deleted": 20}
+
+
 @pytest.mark.parametrize("seconds", [-3, 3])
 async def test_a_worker_whose_clock_is_wrong_begins_nothing_early(show: Show, seconds: int) -> None:
     """A purge begins by the later of the two clocks, the engine's or the worker's."""
@@ -147,6 +181,15 @@ async def test_a_worker_whose_clock_is_wrong_begins_nothing_early(show: Show, se
     show(f"worker's clock wrong by {seconds} s", {"begun after due, seconds": f"{soonest:.3f} to {latest:.3f}"})
     assert soonest >= max(0, -seconds)
     assert latest < max(0, -seconds) + SOON
+
+
+async def _any(made: race.Scene, phase: str) -> bool:
+    shown = await race.each(made.api.deletion, made.projects)
+    return any(deletion["phase"] == phase for deletion in shown)
+
+
+async def _alarmed(made: race.Scene) -> bool:
+    return not all((await made.api.get("/readyz")).body.values())
 
 
 def _last_due(events: Sequence[Event]) -> datetime:

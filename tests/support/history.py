@@ -95,7 +95,7 @@ _TRANSITIONS: Mapping[str, Mapping[str, str]] = {
         "deletion.blocked": "scheduled",
         "deletion.started": "purging",
     },
-    "purging": {"deletion.finished": "deleted"},
+    "purging": {"deletion.resumed": "purging", "deletion.finished": "deleted"},
     "deleted": {},
 }
 _ADVANCES = frozenset({"deletion.scheduled", "deletion.cancelled", "deletion.rescheduled", "deletion.expedited"})

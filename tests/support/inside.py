@@ -20,12 +20,12 @@ async def workspace_of(stack: Stack, project: str) -> str:
     return str(row["workspace_id"])
 
 
-async def foreign_key(stack: Stack, role: Role) -> str:
-    """A key of another workspace."""
+async def key_of(stack: Stack, *, workspace: str, person: str, role: Role) -> str:
+    """A key of a workspace, which is made when it is new."""
     db = Database(stack.database.url, size=1, deadline=timedelta(seconds=10))
     try:
-        workspace = await store.ensure_workspace(db, workspace_id=ids.new("ws"), name="other", now=clock.now())
-        made = await keys.create(db, workspace=workspace, person="eve@example.com", role=role, by=None)
+        found = await store.ensure_workspace(db, workspace_id=ids.new("ws"), name=workspace, now=clock.now())
+        made = await keys.create(db, workspace=found, person=person, role=role, by=None)
     finally:
         await db.close()
     return made.token

@@ -181,7 +181,7 @@ async def settle(ctx: ObjectContext, message: Settle) -> None:
     _carry_out(ctx, project, deletion, rules.settle(deletion, message))
 
 
-@project_service.handler(kind="shared")
+@project_service.handler(kind="shared", journal_retention=timedelta(0))
 async def deletion(ctx: ObjectSharedContext, read: Read) -> Deletion:
     """The deletion as it stands, never blocked by anything."""
     project = await ctx.get(PROJECT, type_hint=Project)

@@ -8,7 +8,7 @@ before parents: it then has its steps, its receipt line and its place in the pro
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from restate import Workflow, WorkflowContext, WorkflowSharedContext
@@ -111,7 +111,7 @@ async def run(ctx: WorkflowContext, order: PurgeOrder) -> None:
     ctx.generic_send("ProjectService", "settle", message.model_dump_json().encode(), key=order.project.id)
 
 
-@project_deletion.handler()
+@project_deletion.handler(journal_retention=timedelta(0))
 async def progress(ctx: WorkflowSharedContext, read: Read) -> PurgeProgress:  # noqa: ARG001  checked by the caller
     """How far the purge is."""
     shown = await ctx.get(PROGRESS, type_hint=PurgeProgress)

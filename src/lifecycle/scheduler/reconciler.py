@@ -120,7 +120,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     )
 
 
-@reconciler.handler(kind="shared")
+@reconciler.handler(kind="shared", journal_retention=timedelta(0))
 async def findings(ctx: ObjectSharedContext) -> ReconcilerState:
     """What is wrong now, and when that was last looked at."""
     return await ctx.get(STATE, type_hint=ReconcilerState) or ReconcilerState()
