@@ -127,11 +127,10 @@ async def test_what_a_dead_release_had_begun_is_alarmed_and_an_operator_can_move
         async with nemesis.frozen(stack.worker.child), nemesis.other_worker(stack, change=nemesis.NO_OTHER_MEANING):
             await stack.worker.child.kill()
             await eventually(lambda: _alarmed(made), within=30)
-            moved = await nemesis.to_all(stack, "resume?deployment=latest", "status IN ('backing-off', 'paused')")
+            await eventually(lambda: _nothing_left_to_move(stack), within=30)
             outcome = await made.outcome()
 
-    show("a release dead in the middle of purges", {**outcome.phases(), "handlers moved": moved})
-    assert moved > 0
+    show("a release dead in the middle of purges", outcome.phases())
     assert outcome.violations() == []
     assert outcome.phases() == {"deleted": 40}
 
@@ -186,6 +185,13 @@ async def test_a_worker_whose_clock_is_wrong_begins_nothing_early(show: Show, se
 async def _any(made: race.Scene, phase: str) -> bool:
     shown = await race.each(made.api.deletion, made.projects)
     return any(deletion["phase"] == phase for deletion in shown)
+
+
+async def _nothing_left_to_move(stack: Stack) -> bool:
+    """Move to the newest release whatever stands still; the engine wants a pause before it changes the release."""
+    waiting = await nemesis.to_all(stack, "pause", "status = 'backing-off'")
+    paused = await nemesis.to_all(stack, "resume?deployment=latest", "status = 'paused'")
+    return waiting + paused == 0
 
 
 async def _alarmed(made: race.Scene) -> bool:
