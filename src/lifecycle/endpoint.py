@@ -56,7 +56,8 @@ def worker(settings: Settings) -> Starlette:
             install_shutdown_hook(asyncio.get_running_loop(), partial(signal.raise_signal, signal.SIGINT))
         async with resources.opened(settings) as available, Client.opened(settings) as client:
             registration = asyncio.create_task(keep_registered(available, client, registered_url(settings)))
-            yield
+            async with available.precedence.collecting():
+                yield
             registration.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await registration

@@ -1,6 +1,5 @@
 """What a handler may touch besides its own state. Opened once per worker, handed out by `current`."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from lifecycle.db import Database
 from lifecycle.engine import Engine
 from lifecycle.ledger.writer import Writer
+from lifecycle.precedence import Precedence
 from lifecycle.settings import Settings
 from lifecycle.vault import Vault
 
@@ -18,13 +18,13 @@ class Resources:
 
     Attributes:
         decisions: connections of their own for what a wake-up must know, so that no purge makes it wait.
-        purges: so many steps of purges at a time; a wave of them must leave room for what is due meanwhile.
+        precedence: wake-ups say here that they decide, and every step of a purge begins here.
     """
 
     settings: Settings
     db: Database
     decisions: Database
-    purges: asyncio.Semaphore
+    precedence: Precedence
     vault: Vault
     ledger: Writer
     engine: Engine
@@ -64,7 +64,7 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
         settings=settings,
         db=db,
         decisions=decisions,
-        purges=asyncio.Semaphore(settings.purge_steps_at_once),
+        precedence=Precedence(settings.purge_steps_at_once),
         vault=Vault.parse(settings.key_ring() or ""),
         ledger=Writer(db),
         engine=engine,

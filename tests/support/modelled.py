@@ -76,7 +76,7 @@ class Modelled:
         else:
             known = authority if rules.wants_authority(before) else Authority.UNKNOWN
             decision = rules.wake(before, message.generation, now=now, authority=known)
-        self._carry_out(decision, now)
+        self._carry_out(decision)
         self._record(What.WOKEN, message.generation, at=now, before=before, after=self.deletion)
         if decision.transition is not None and decision.transition.action == "deletion.blocked":
             self._record(What.BLOCKED, self.deletion.generation, at=now)
@@ -98,7 +98,7 @@ class Modelled:
     def settle(self, generation: int) -> None:
         """Let a purge report that it is finished."""
         before = self.deletion
-        self._carry_out(rules.settle(before, Settle(generation=generation, deleted_at=self.now)), self.now)
+        self._carry_out(rules.settle(before, Settle(generation=generation, deleted_at=self.now)))
         if self.deletion is not before:
             self._record(What.FINISHED, generation)
 
@@ -126,7 +126,7 @@ class Modelled:
         except LifecycleError as error:
             self._record(what, before.generation, outcome=Outcome.REFUSED, code=error.code.value)
             return
-        self._carry_out(decision, self.now)
+        self._carry_out(decision)
         if what is What.SCHEDULED and decision.transition is None:
             self._record(what, before.generation, outcome=Outcome.REFUSED, code="already_scheduled")
             return
@@ -134,10 +134,10 @@ class Modelled:
         generation = cancellation.generation if what is What.CANCELLED and cancellation else self.deletion.generation
         self._record(what, generation, due_at=self._pending(), hold=name)
 
-    def _carry_out(self, decision: Decision, now: datetime) -> None:
+    def _carry_out(self, decision: Decision) -> None:
         self.deletion = decision.deletion
-        if decision.wake_in is not None:
-            self.messages.append(Message(self.deletion.generation, now + decision.wake_in))
+        if decision.wake_at is not None:
+            self.messages.append(Message(self.deletion.generation, decision.wake_at))
 
     def _pending(self) -> datetime | None:
         pending = self.deletion.phase is Phase.SCHEDULED and not self.deletion.blocked_by

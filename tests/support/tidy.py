@@ -40,6 +40,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "migrations.*",
         "access.*",
         "ledger.writer",
+        "precedence",
         "receipts.signing",
         "resources",
     ),

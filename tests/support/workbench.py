@@ -66,7 +66,7 @@ class Workbench(NamedTuple):
     async def audit(self, project: Project) -> list[str]:
         """The actions in the audit log of a project, oldest first."""
         rows = await self.resources.db.all(
-            "SELECT action FROM audit_log WHERE project_id = %s ORDER BY position", project.id
+            "SELECT action FROM audit_log WHERE project_id = %s ORDER BY at, position", project.id
         )
         return [row["action"] for row in rows]
 

@@ -1,11 +1,10 @@
 """/v1/actions: everything that is going to happen, and what can be done about it."""
 
 import asyncio
-from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag
@@ -56,7 +55,7 @@ async def list_all(context: ContextOf, actor: ActorOf, query: Annotated[ActionQu
     after = None
     if query.cursor:
         moment, action_id = paging.decode(query.cursor, parts=2)
-        after = (_moment(moment), action_id)
+        after = (paging.moment(moment), action_id)
     rows = await store.list_actions(context.db, wanted, after=after, limit=query.limit)
     last = rows[-1] if len(rows) == query.limit else None
     return ActionList(
@@ -167,13 +166,6 @@ def _operations(kind: str, key: str) -> Operations:
 
 def _not_found(kind: str, key: str) -> LifecycleError:
     return LifecycleError(Code.ACTION_NOT_FOUND, action=f"{kind}/{key}"[:320])
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return TypeAdapter(Moment).validate_python(text)
-    except ValidationError as error:
-        raise invalid("cursor", "not a cursor of this list") from error
 
 
 def _answer(row: store.Action) -> ActionAnswer:

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query
 
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, ContextOf
-from lifecycle.api.problems import invalid
 from lifecycle.api.projects import ProjectRef
 from lifecycle.api.shapes.records import AuditAnswer, AuditList, TombstoneAnswer
 from lifecycle.errors import Code, LifecycleError
@@ -40,10 +39,8 @@ async def audit(
     project_id = await context.project_id(actor, project) if project else None
     before = None
     if cursor:
-        position = paging.decode(cursor, parts=1)[0]
-        if not position.isdigit() or not position.isascii():
-            raise invalid("cursor", "not a cursor of this list")
-        before = int(position)
+        at, position = paging.decode(cursor, parts=2)
+        before = (paging.moment(at), paging.number(position))
     rows = await ledger_store.list_audit(
         context.db, workspace=actor.workspace, project=project_id, before=before, limit=limit
     )
@@ -61,7 +58,7 @@ async def audit(
             )
             for row in rows
         ),
-        next_cursor=paging.encode(str(rows[-1].position)) if len(rows) == limit else None,
+        next_cursor=paging.encode(rows[-1].at.isoformat(), str(rows[-1].position)) if len(rows) == limit else None,
     )
 
 

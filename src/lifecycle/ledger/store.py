@@ -25,7 +25,7 @@ class Action(NamedTuple):
 
 
 class AuditRow(NamedTuple):
-    """One row of the audit log. `position` grows; it is the cursor."""
+    """One row of the audit log. It was written as number `position`, which may differ from the order of events."""
 
     position: int
     id: str
@@ -167,15 +167,18 @@ async def count_open(db: Database) -> dict[str, int]:
 
 
 async def list_audit(
-    db: Database, *, workspace: str, project: str | None, before: int | None, limit: int
+    db: Database, *, workspace: str, project: str | None, before: tuple[datetime, int] | None, limit: int
 ) -> Sequence[AuditRow]:
-    """The audit log, newest first, from before position `before`."""
+    """The audit log, newest first, from before the time and position `before`."""
+    before_at, before_position = before if before is not None else (datetime(9999, 1, 1, tzinfo=UTC), 0)
     rows = await db.all(
         "SELECT * FROM audit_log WHERE workspace_id = %s AND (%s IS NULL OR project_id = %s) "
-        "AND (%s IS NULL OR position < %s) ORDER BY position DESC LIMIT %s",
+        "AND at <= %s AND (at < %s OR position < %s) ORDER BY at DESC, position DESC LIMIT %s",
         workspace,
         *_twice(project),
-        *_twice(before),
+        before_at,
+        before_at,
+        before_position,
         limit,
     )
     return [

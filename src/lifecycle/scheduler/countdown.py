@@ -68,16 +68,15 @@ class Countdown(Durable):
         """One more early wake-up."""
         return self.model_copy(update={"early_wakeups": self.early_wakeups + 1})
 
-    def delay(self, *, now: datetime) -> timedelta:
-        """How long to ask the engine to wait, seen from `now`; never zero, which would mean "at once".
+    def next_wake(self, *, now: datetime) -> datetime:
+        """When to ask the engine for the next wake-up, seen from `now`.
 
         A second early wake-up shows that the engine's clock runs ahead of ours by about the rest: asking for
-        the rest alone would come back at once, again and again, so the difference is added.
+        the same moment would come back at once, again and again, so the difference is added.
         """
         if self.wake_at is None:
             raise ValueError("nothing is armed")
-        rest = max(self.wake_at - now, timedelta(milliseconds=1))
-        return rest * 2 if self.early_wakeups > 1 else rest
+        return self.wake_at + max(self.wake_at - now, timedelta(0)) if self.early_wakeups > 1 else self.wake_at
 
     def _next(self, *, due_at: datetime | None, wake_at: datetime | None) -> Self:
         return self.model_copy(

@@ -62,11 +62,11 @@ class Transition(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The new state, and what must follow from it: an audit entry, a wake-up after a delay, the purge."""
+    """The new state, and what must follow from it: an audit entry, a wake-up, the purge."""
 
     deletion: Deletion
     transition: Transition | None = None
-    wake_in: timedelta | None = None
+    wake_at: datetime | None = None
     purge: bool = False
 
 
@@ -269,11 +269,11 @@ def _remind(deletion: Deletion, *, now: datetime, due_at: datetime) -> Decision:
     countdown = deletion.countdown.wake_again(_next_wake(reminders, due_at))
     reminded = deletion.model_copy(update={"reminders": reminders, "countdown": countdown})
     decision = _record(reminded, "deletion.reminded", now, {"due_at": rfc3339(due_at)})
-    return decision._replace(wake_in=countdown.delay(now=now))
+    return decision._replace(wake_at=countdown.next_wake(now=now))
 
 
 def _wait(deletion: Deletion, countdown: Countdown, *, now: datetime) -> Decision:
-    return Decision(deletion.model_copy(update={"countdown": countdown}), wake_in=countdown.delay(now=now))
+    return Decision(deletion.model_copy(update={"countdown": countdown}), wake_at=countdown.next_wake(now=now))
 
 
 def _arm(deletion: Deletion, *, now: datetime, due_at: datetime) -> Deletion:
@@ -346,7 +346,7 @@ def _decide(deletion: Deletion, action: str, command: Command, detail: Mapping[s
 
 def _arm_and_decide(deletion: Deletion, action: str, command: Command, detail: Mapping[str, JsonValue]) -> Decision:
     decision = _decide(deletion, action, command, detail)
-    return decision._replace(wake_in=deletion.countdown.delay(now=command.now))
+    return decision._replace(wake_at=deletion.countdown.next_wake(now=command.now))
 
 
 def _record(

@@ -53,10 +53,11 @@ project_service = VirtualObject(
 
 
 class Look(Durable):
-    """What a wake-up sees outside: the worker's clock, and whether those who asked may still delete."""
+    """What a wake-up sees outside: the clock, whether those who asked may still delete, how soon to begin with it."""
 
     now: datetime
     authority: Authority
+    work_in: timedelta = timedelta(0)
 
 
 @project_service.handler()
@@ -200,7 +201,7 @@ async def _woken(ctx: ObjectContext, wake: Wake) -> None:
         return
     look = await ctx.run_typed("look", _look, policies.LOOK.options(Look), deletion=deletion)
     decision = rules.wake(deletion, wake.generation, now=look.now, authority=look.authority)
-    _carry_out(ctx, project, deletion, decision)
+    _carry_out(ctx, project, deletion, decision, work_in=look.work_in)
 
 
 async def _load(ctx: ObjectContext, workspace: str) -> tuple[Project, Deletion]:
@@ -210,16 +211,24 @@ async def _load(ctx: ObjectContext, workspace: str) -> tuple[Project, Deletion]:
     return project, await ctx.get(DELETION, type_hint=Deletion) or Deletion()
 
 
-def _carry_out(ctx: ObjectContext, project: Project, before: Deletion, decision: Decision) -> Deletion:
+def _carry_out(
+    ctx: ObjectContext,
+    project: Project,
+    before: Deletion,
+    decision: Decision,
+    *,
+    work_in: timedelta = timedelta(0),
+) -> Deletion:
     after = decision.deletion
     if after is not before:
         ctx.set(DELETION, after)
-    if decision.wake_in is not None:
+    if decision.wake_at is not None:
         handler = expire if rules.wants_authority(after) else remind
-        ctx.object_send(handler, ctx.key(), Wake(generation=after.generation), send_delay=decision.wake_in)
+        delay = clock.until(decision.wake_at)
+        ctx.object_send(handler, ctx.key(), Wake(generation=after.generation), send_delay=delay)
     if decision.purge:
         order = purge.order(project, after)
-        ctx.workflow_send(purge.run, purge.key(project.id, after), order)
+        ctx.workflow_send(purge.run, purge.key(project.id, after), order, send_delay=work_in)
     if decision.transition is not None:
         ctx.service_send(record, arg=entries.deletion_entry(project, before, after, decision.transition))
     return after
@@ -233,6 +242,7 @@ async def _look(deletion: Deletion) -> Look:
     now = clock.now()
     if not rules.wants_authority(deletion):
         return Look(now=now, authority=Authority.UNKNOWN)
+    work_in = resources.current().precedence.deciding()
     people = [actor for actor in (deletion.requested_by, deletion.expedited_by) if actor is not None]
     try:
         async with asyncio.timeout(_LOOK_DEADLINE.total_seconds()):
@@ -244,7 +254,7 @@ async def _look(deletion: Deletion) -> Look:
             ]
     except (DatabaseDownError, TimeoutError):
         return Look(now=now, authority=Authority.UNKNOWN)
-    return Look(now=now, authority=Authority.GRANTED if all(allowed) else Authority.LOST)
+    return Look(now=now, authority=Authority.GRANTED if all(allowed) else Authority.LOST, work_in=work_in)
 
 
 def _limits() -> Limits:

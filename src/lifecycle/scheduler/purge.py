@@ -150,14 +150,14 @@ def _show(ctx: WorkflowContext, order: PurgeOrder, step: str | None, lines: list
 async def _survey(order: PurgeOrder) -> Survey:
     """Mark the project as being purged, and count what belongs to it."""
     db = resources.current().db
-    async with resources.current().purges:
+    async with resources.current().precedence.work():
         await store.seal_project(db, order)
         return Survey(found={one.name: await one.find(db, order.project.id) for one in SUBSYSTEMS})
 
 
 async def _remove(subsystem: Subsystem, order: PurgeOrder, found: int) -> ReceiptLine:
     db = resources.current().db
-    async with resources.current().purges:
+    async with resources.current().precedence.work():
         await subsystem.remove(db, order)
         left = await subsystem.find(db, order.project.id)
     if left:
@@ -171,7 +171,7 @@ async def _bury(order: PurgeOrder, lines: list[ReceiptLine]) -> Burial:
     now = clock.now()
     # The project's own row goes in the transaction that stores this very receipt.
     last = ReceiptLine(subsystem="project", count=1, finished_at=now, evidence="replaced by the tombstone")
-    async with available.purges:
+    async with available.precedence.work():
         receipt = await signing.sign(
             available.db, available.vault, order=order, lines=[*lines, last], deleted_at=clock.rfc3339(now)
         )

@@ -46,27 +46,27 @@ def test_a_wakeup_is_judged_by_generation_then_by_time(
     assert countdown.judge(generation, now=DUE - HOUR + offset) is verdict
 
 
-def test_the_delay_is_the_rest_of_the_wait_and_never_nothing() -> None:
-    """A wake-up that is late already comes at once, but as a delayed call like all others."""
-    assert ARMED.delay(now=NOW) == 3 * DAY - HOUR
-    assert ARMED.delay(now=DUE + DAY) == timedelta(milliseconds=1)
+def test_the_wakeup_is_asked_for_when_it_is_wanted() -> None:
+    """Whenever it is asked for, before its time or after."""
+    assert ARMED.next_wake(now=NOW) == DUE - HOUR
+    assert ARMED.next_wake(now=DUE + DAY) == DUE - HOUR
 
 
 def test_a_clock_that_runs_ahead_does_not_make_a_busy_loop() -> None:
     """When the engine keeps waking too early, the wait grows by the difference of the clocks."""
     once = ARMED.count_early()
     twice = once.count_early()
-    late = DUE - HOUR - timedelta(seconds=2)
+    early = DUE - HOUR - timedelta(seconds=2)
 
-    assert once.delay(now=late) == timedelta(seconds=2)
-    assert twice.delay(now=late) == timedelta(seconds=4)
-    assert twice.wake_again(DUE - HOUR).delay(now=late) == timedelta(seconds=2)
+    assert once.next_wake(now=early) == DUE - HOUR
+    assert twice.next_wake(now=early) == DUE - HOUR + timedelta(seconds=2)
+    assert twice.wake_again(DUE - HOUR).next_wake(now=early) == DUE - HOUR
 
 
-def test_nothing_armed_has_no_delay() -> None:
-    """Asking how long to wait for nothing is a mistake, and is not answered with a guess."""
+def test_nothing_armed_has_no_wakeup() -> None:
+    """Asking when to wake for nothing is a mistake, and is not answered with a guess."""
     with pytest.raises(ValueError, match="nothing is armed"):
-        ARMED.rest().delay(now=NOW)
+        ARMED.rest().next_wake(now=NOW)
 
 
 def test_stale_wakeups_are_counted_for_ever() -> None:

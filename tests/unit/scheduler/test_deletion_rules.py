@@ -45,7 +45,7 @@ def test_schedule_promises_a_due_time_and_arms_a_wakeup() -> None:
 
     assert deletion.phase is Phase.SCHEDULED
     assert (deletion.countdown.due_at, deletion.countdown.wake_at) == (DUE, DUE - DAY)
-    assert decision.wake_in == 2 * DAY
+    assert decision.wake_at == DUE - DAY
     assert (deletion.generation, deletion.sequence, deletion.grace_seconds) == (1, 2, 3 * DAY.total_seconds())
     assert (deletion.requested_by, deletion.reason) == (ADA, "replaced")
     assert (deletion.traffic, deletion.compute) == (Traffic.SERVE, Compute.STOP)
@@ -107,7 +107,7 @@ def test_reschedule_moves_it_and_takes_over_responsibility() -> None:
     assert (deletion.generation, deletion.countdown.due_at) == (2, DUE + 2 * DAY)
     assert (deletion.requested_by, deletion.expedited_by) == (actor("carol"), None)
     assert (deletion.blocked_by, deletion.grace_seconds) == ((), 2 * DAY.total_seconds())
-    assert moved.wake_in == DAY
+    assert moved.wake_at == DUE + DAY
     assert moved.transition is not None
     assert moved.transition.detail == {
         "due_at": "2026-11-26T09:00:00.000Z",
@@ -135,7 +135,7 @@ def test_reminders_go_out_one_by_one_and_the_deed_comes_last() -> None:
         "deletion.reminded",
         "deletion.started",
     ]
-    assert [one.wake_in for one in (first, second, deed)] == [23 * HOUR, HOUR, None]
+    assert [one.wake_at for one in (first, second, deed)] == [DUE - HOUR, DUE, None]
     assert [one.sent_at for one in second.deletion.reminders] == [DUE - DAY, DUE - HOUR]
     assert (deed.purge, deed.deletion.phase, deed.deletion.started_at) == (True, Phase.PURGING, DUE)
 
@@ -157,7 +157,7 @@ def test_a_late_reminder_does_not_delete_without_asking() -> None:
     assert not decision.purge
     assert decision.transition is None
     assert rules.wants_authority(decision.deletion)
-    assert decision.wake_in == timedelta(milliseconds=1)
+    assert decision.wake_at == DUE
 
 
 @pytest.mark.parametrize("at", [NOW, DUE - DAY - timedelta(milliseconds=2)])
@@ -165,7 +165,7 @@ def test_an_early_wakeup_waits_for_the_rest(at: datetime) -> None:
     """A timer that fires too early does nothing but wait on."""
     decision = wake(scheduled(), at=at)
 
-    assert decision.wake_in == DUE - DAY - at
+    assert decision.wake_at == DUE - DAY
     assert decision.transition is None
     assert decision.deletion.countdown.early_wakeups == 1
 
@@ -203,7 +203,7 @@ def test_unknown_authority_is_asked_again_soon() -> None:
     deed = wake(wake(scheduled()).deletion).deletion
     decision = wake(deed, authority=Authority.UNKNOWN)
 
-    assert decision.wake_in == rules.AUTHORITY_RETRY
+    assert decision.wake_at == DUE + rules.AUTHORITY_RETRY
     assert decision.transition is None
     assert decision.deletion.countdown.due_at == DUE
     assert wake(decision.deletion).purge
@@ -215,7 +215,7 @@ def test_releasing_the_last_hold_after_the_due_time_gives_fresh_notice() -> None
 
     assert decision.deletion.countdown.due_at == DUE + HOUR + DAY
     assert decision.deletion.generation == 2
-    assert decision.wake_in == 23 * HOUR
+    assert decision.wake_at == DUE + HOUR + 23 * HOUR
 
 
 def test_releasing_a_hold_before_the_due_time_changes_no_time() -> None:
@@ -223,7 +223,7 @@ def test_releasing_a_hold_before_the_due_time_changes_no_time() -> None:
     decision = release(held(), at=NOW + HOUR)
 
     assert decision.deletion.countdown == held().countdown
-    assert decision.wake_in is None
+    assert decision.wake_at is None
 
 
 def test_releasing_one_of_two_holds_leaves_it_blocked() -> None:
@@ -232,14 +232,14 @@ def test_releasing_one_of_two_holds_leaves_it_blocked() -> None:
     decision = release(twice, "audit", at=DUE + HOUR)
 
     assert decision.deletion.blocked_by == ("legal",)
-    assert decision.wake_in is None
+    assert decision.wake_at is None
 
 
 def test_a_release_by_a_slow_clock_after_the_block_arms_again() -> None:
     """A worker's clock ahead of the API's blocked it early; the release still leads to a new wake-up."""
     decision = release(blocked(), at=DUE - timedelta(seconds=2))
 
-    assert decision.wake_in is not None
+    assert decision.wake_at is not None
     assert decision.deletion.countdown.due_at == DUE - timedelta(seconds=2) + DAY
 
 
