@@ -13,6 +13,9 @@ import aiohttp
 from pydantic import BaseModel, TypeAdapter
 
 from lifecycle import ids
+from lifecycle.deploy.model import Act, Deploy, Fleet
+from lifecycle.deploy.routing import CustomDomain
+from lifecycle.deploy.standby import KeepRunning, Kept, ScheduleStop, Standby
 from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.scheduler import purge
@@ -117,6 +120,54 @@ class Client:
                 return None
             raise
 
+    async def deploy(self, project: str, command: Deploy) -> Fleet:
+        """Take a deployment in."""
+        return await self._fleet(project, "deploy", command)
+
+    async def cancel_deployment(self, project: str, command: Act) -> Fleet:
+        """Give a rollout up."""
+        return await self._fleet(project, "cancel", command)
+
+    async def rollback(self, project: str, command: Act) -> Fleet:
+        """Make an earlier deployment live and keep it there."""
+        return await self._fleet(project, "rollback", command)
+
+    async def promote(self, project: str, command: Act) -> Fleet:
+        """Make a ready deployment live."""
+        return await self._fleet(project, "promote", command)
+
+    async def stop_deployment(self, project: str, command: Act) -> Fleet:
+        """Stop a deployment that is not live."""
+        return await self._fleet(project, "stop", command)
+
+    async def wake_deployment(self, project: str, command: Act) -> Fleet:
+        """Start a stopped deployment again."""
+        return await self._fleet(project, "wake", command)
+
+    async def fleet(self, project: str) -> Fleet:
+        """Every deployment of a project as it stands."""
+        return await self._fleet(project, "state", None)
+
+    async def source_uploaded(self, deployment: str) -> None:
+        """Tell a rollout that its source is complete."""
+        await self._call(f"Rollout/{quote(deployment, safe='')}/source_uploaded", None, type(None))
+
+    async def add_domain(self, project: str, domain: CustomDomain) -> CustomDomain:
+        """Give a project a domain."""
+        return await self._call(f"RoutingService/{quote(project, safe='')}/add_domain", domain, CustomDomain)
+
+    async def remove_domain(self, project: str, domain: CustomDomain) -> None:
+        """Take a domain away from a project."""
+        await self._call(f"RoutingService/{quote(project, safe='')}/remove_domain", domain, type(None))
+
+    async def keep_running(self, deployment: str, command: KeepRunning) -> Kept:
+        """End the standby of a deployment; it goes on running."""
+        return await self._call(f"StandbyService/{quote(deployment, safe='')}/keep", command, Kept)
+
+    async def schedule_stop(self, deployment: str, command: ScheduleStop) -> Standby:
+        """Move the stop of a deployment."""
+        return await self._call(f"StandbyService/{quote(deployment, safe='')}/schedule_stop", command, Standby)
+
     async def start_reconciler(self) -> None:
         """See to it that the reconciler's loop runs."""
         await self._call(f"Reconciler/{RECONCILER_KEY}/start", None, type(None))
@@ -124,6 +175,9 @@ class Client:
     async def findings(self) -> ReconcilerState:
         """What the reconciler found."""
         return await self._call(f"Reconciler/{RECONCILER_KEY}/findings", None, ReconcilerState)
+
+    async def _fleet(self, project: str, handler: str, argument: BaseModel | None) -> Fleet:
+        return await self._call(f"DeploymentService/{quote(project, safe='')}/{handler}", argument, Fleet)
 
     async def _destructive(
         self,

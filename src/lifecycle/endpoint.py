@@ -16,6 +16,11 @@ from starlette.routing import Mount
 
 from lifecycle import resources
 from lifecycle.client import Client
+from lifecycle.deploy.deployments import deployment_service
+from lifecycle.deploy.instances import instance_service
+from lifecycle.deploy.rollout import rollout
+from lifecycle.deploy.routing import routing_service
+from lifecycle.deploy.standby import standby_service
 from lifecycle.ledger.service import ledger
 from lifecycle.registration import keep_registered
 from lifecycle.scheduler.projects import project_service
@@ -23,7 +28,17 @@ from lifecycle.scheduler.purge import project_deletion
 from lifecycle.scheduler.reconciler import reconciler
 from lifecycle.settings import Settings
 
-SERVICES = (project_service, project_deletion, ledger, reconciler)
+SERVICES = (
+    project_service,
+    project_deletion,
+    deployment_service,
+    rollout,
+    routing_service,
+    standby_service,
+    instance_service,
+    ledger,
+    reconciler,
+)
 
 
 def release() -> str:

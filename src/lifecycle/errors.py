@@ -41,6 +41,24 @@ class Code(StrEnum):
     TOO_MANY_HOLDS = "too_many_holds"
     ACTION_NOT_FOUND = "action_not_found"
     TOMBSTONE_NOT_FOUND = "tombstone_not_found"
+    DEPLOYMENT_NOT_FOUND = "deployment_not_found"
+    DEPLOYMENT_NOT_READY = "deployment_not_ready"
+    DEPLOYMENT_NOT_STOPPED = "deployment_not_stopped"
+    DEPLOYMENT_STOPPED = "deployment_stopped"
+    DEPLOYMENT_LIVE = "deployment_live"
+    DEPLOYMENT_ALREADY_LIVE = "deployment_already_live"
+    NOTHING_LIVE = "nothing_live"
+    ROLLOUT_FINISHED = "rollout_finished"
+    TOO_MANY_ROLLOUTS = "too_many_rollouts"
+    PROJECT_ENDING = "project_ending"
+    REGION_UNKNOWN = "region_unknown"
+    SOURCE_NOT_EXPECTED = "source_not_expected"
+    SOURCE_TOO_LARGE = "source_too_large"
+    STANDBY_NOT_SCHEDULED = "standby_not_scheduled"
+    DOMAIN_INVALID = "domain_invalid"
+    DOMAIN_RESERVED = "domain_reserved"
+    DOMAIN_TAKEN = "domain_taken"
+    DOMAIN_NOT_FOUND = "domain_not_found"
     CANCEL_LINK_INVALID = "cancel_link_invalid"
     RECEIPT_INVALID = "receipt_invalid"
     ENGINE_UNAVAILABLE = "engine_unavailable"
@@ -160,6 +178,84 @@ CATALOG: Mapping[Code, Row] = {
         404,
         "There is no tombstone of {project} in this workspace.",
         "Only a finished deletion leaves one; GET /v1/projects/{{project}}/deletion shows a running one.",
+    ),
+    Code.DEPLOYMENT_NOT_FOUND: Row(
+        404,
+        "There is no deployment {deployment} in this workspace, or it is too old to be acted upon.",
+        "List them with 'lifecycle deployments'.",
+    ),
+    Code.DEPLOYMENT_NOT_READY: Row(
+        409,
+        "Deployment {deployment} is {status}; only a ready one can serve.",
+        "Wait until it is ready, or choose another one with 'lifecycle deployments'.",
+    ),
+    Code.DEPLOYMENT_NOT_STOPPED: Row(
+        409, "Deployment {deployment} is {status} and not stopped.", "Only a stopped deployment can be woken."
+    ),
+    Code.DEPLOYMENT_STOPPED: Row(
+        409,
+        "Deployment {deployment} is stopped.",
+        "Wake it first: POST /v1/deployments/{deployment}/wake; a rollback wakes its target by itself.",
+    ),
+    Code.DEPLOYMENT_LIVE: Row(
+        409,
+        "Deployment {deployment} is live and cannot be stopped.",
+        "Deploy, promote or roll back to another one first; this one is then stopped by itself.",
+    ),
+    Code.DEPLOYMENT_ALREADY_LIVE: Row(
+        409, "Deployment {deployment} is live already.", "Nothing needs to be done; to go back, choose another one."
+    ),
+    Code.NOTHING_LIVE: Row(
+        409,
+        "No deployment is live in the environment {environment}, so there is nothing to roll back.",
+        "Promote a ready deployment instead.",
+    ),
+    Code.ROLLOUT_FINISHED: Row(
+        409,
+        "The rollout of deployment {deployment} has ended as {status}.",
+        "To undo a finished one, roll back: POST /v1/deployments/{{earlier deployment}}/rollback.",
+    ),
+    Code.TOO_MANY_ROLLOUTS: Row(
+        409,
+        "{limit} rollouts of project {project} are waiting already.",
+        "Wait for some, or cancel those that nobody needs.",
+    ),
+    Code.PROJECT_ENDING: Row(
+        409,
+        "Project {project} is scheduled for deletion or being deleted, so its deployments stay as they are.",
+        "If the project is to live on, cancel its deletion: DELETE /v1/projects/{project}/deletion.",
+    ),
+    Code.REGION_UNKNOWN: Row(
+        422, "There is no region {region}.", "Choose from: {regions}. LIFECYCLE_REGIONS of API and worker names them."
+    ),
+    Code.SOURCE_NOT_EXPECTED: Row(
+        409,
+        "Deployment {deployment} does not wait for a source.",
+        "Deploy with 'source': true, and upload while it is pending or building.",
+    ),
+    Code.SOURCE_TOO_LARGE: Row(
+        413, "The source is larger than {limit_bytes} bytes.", "Leave out what the build does not need."
+    ),
+    Code.STANDBY_NOT_SCHEDULED: Row(
+        409,
+        "The stop of deployment {deployment} is not scheduled.",
+        "Nothing is pending, so nothing needs to be done.",
+    ),
+    Code.DOMAIN_INVALID: Row(
+        422,
+        "{domain} cannot be a domain of a project: {problem}.",
+        "Give a full host name that you own, such as www.example.com.",
+    ),
+    Code.DOMAIN_RESERVED: Row(
+        422,
+        "{domain} is reserved.",
+        "Bring a public domain of your own; names under the platform's are given to deployments by themselves.",
+    ),
+    Code.DOMAIN_TAKEN: Row(
+        409, "{domain} belongs to another project.", "Remove it there first, or use another domain."
+    ),
+    Code.DOMAIN_NOT_FOUND: Row(
+        404, "The project has no domain {domain}.", "List them with GET /v1/projects/{{project}}/domains."
     ),
     Code.CANCEL_LINK_INVALID: Row(
         404,

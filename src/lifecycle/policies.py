@@ -48,6 +48,12 @@ class Policy(NamedTuple):
 # A database comes back within seconds after a failover; the cap keeps the list close behind it.
 DATABASE = Policy(initial=timedelta(milliseconds=100), longest=timedelta(seconds=5))
 
+# A container engine that restarts takes seconds; one that is upgraded, minutes. People see on the step what is missing.
+PLATFORM = Policy(initial=timedelta(milliseconds=200), longest=timedelta(seconds=10))
+
+# A gateway that restarts serves its files meanwhile; orders follow as soon as its socket is back.
+GATEWAY = Policy(initial=timedelta(milliseconds=50), longest=timedelta(seconds=2))
+
 # Handlers that only decide fail for one reason, a defect; they go on trying until a release mends it.
 DECISION = Policy(initial=timedelta(milliseconds=50), longest=timedelta(seconds=5))
 

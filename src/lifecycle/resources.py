@@ -1,10 +1,13 @@
 """What a handler may touch besides its own state. Opened once per worker, handed out by `current`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from lifecycle.db import Database
+from lifecycle.deploy.gateway import Gateway
+from lifecycle.deploy.platforms import regions
+from lifecycle.deploy.platforms.platform import Platform
 from lifecycle.engine import Engine
 from lifecycle.ledger.writer import Writer
 from lifecycle.precedence import Precedence
@@ -18,6 +21,8 @@ class Resources:
 
     Attributes:
         decisions: connections of their own for what a wake-up must know, so that no purge makes it wait.
+        platforms: by region.
+        gateway: None where none is set up; routes are then only written down.
         precedence: wake-ups say here that they decide, and every step of a purge begins here.
     """
 
@@ -28,6 +33,8 @@ class Resources:
     vault: Vault
     ledger: Writer
     engine: Engine
+    platforms: Mapping[str, Platform]
+    gateway: Gateway | None
 
 
 _current: Resources | None = None
@@ -68,11 +75,15 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
         vault=Vault.parse(settings.key_ring() or ""),
         ledger=Writer(db),
         engine=engine,
+        platforms={name: regions.open_platform(url) for name, url in regions.parse(settings.regions).items()},
+        gateway=None if settings.gateway_folder is None else Gateway(settings.gateway_folder),
     )
     try:
         yield _current
     finally:
-        _current = None
+        closed, _current = _current, None
+        for platform in closed.platforms.values():
+            await platform.close()
         await engine.close()
         await db.close()
         await decisions.close()

@@ -108,6 +108,39 @@ class Settings(BaseSettings):
         ge=timedelta(milliseconds=100),
         description="Time between two sweeps of the reconciler.",
     )
+    regions: str = Field(
+        default="",
+        description="Where instances run: `name=process:/folder` or `name=docker:unix:///var/run/docker.sock`, comma "
+        "separated. The same for API and worker. Empty: nothing can be deployed.",
+    )
+    deploy_apex: str = Field(
+        default="lifecycle.localhost",
+        max_length=180,
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+        description="Domain below which every deployment gets names of its own.",
+    )
+    deploy_ready_within: Duration = Field(
+        default=timedelta(minutes=15), gt=timedelta(0), description="How long instances may take to be ready."
+    )
+    deploy_upload_within: Duration = Field(
+        default=timedelta(hours=1), gt=timedelta(0), description="How long a rollout waits for its source."
+    )
+    deploy_source_folder: Path = Field(
+        default=Path("/var/lib/lifecycle/sources"),
+        description="Where uploaded sources wait and build logs are kept; shared by API and worker.",
+    )
+    deploy_largest_source: int = Field(
+        default=512 * 1024 * 1024, ge=1024, description="Most bytes of an uploaded source."
+    )
+    deploy_standby: Duration = Field(
+        default=timedelta(minutes=30),
+        ge=timedelta(0),
+        description="How long a deployment goes on running after it was replaced.",
+    )
+    gateway_folder: Path | None = Field(
+        default=None,
+        description="Folder that HAProxy and the workers share: configuration, maps, sockets. Empty: no gateway.",
+    )
     key_cache_ttl: Duration = Field(
         default=timedelta(seconds=15),
         ge=timedelta(0),

@@ -26,6 +26,7 @@ PYTHON_IMAGE = "python:3.11-slim-bookworm"
 MYSQL_IMAGE = "mysql:8.4"
 RESTATE_IMAGE = "docker.restate.dev/restatedev/restate:{version}"
 OWN_IMAGE = "lifecycle:local"
+BUSYBOX_IMAGE = "stand-in/busybox"
 
 _CACHE = REPOSITORY / ".cache" / "docker"
 _FOLDER_PREFIX = "lifecycle-docker-"
@@ -103,8 +104,8 @@ class Docker:
             "DOCKER_BUILDKIT": "0",  # Debian's engine comes without buildx
         }
         command = [
-            *(_program("unshare"), "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
-            _program("dockerd"),
+            *(program("unshare"), "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
+            program("dockerd"),
             f"--host=unix://{root}/docker.sock",
             f"--data-root={root}/data",
             f"--exec-root={root}/exec",
@@ -218,8 +219,8 @@ async def engine() -> AsyncIterator[Docker]:
     """
     if os.geteuid() != 0:
         raise DockerUnavailableError("a private Docker engine can be started by root only")
-    for program in ("unshare", "dockerd", "docker", "mmdebstrap"):
-        _program(program)
+    for name in ("unshare", "dockerd", "docker"):
+        program(name)
     for former in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
         await _remove_abandoned(former)
     # Not pytest's tmp_path: the path of a Unix socket may have 108 characters at most.
@@ -242,6 +243,13 @@ async def make_images(docker: Docker) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_make_own_image(docker))
         group.create_task(_make_server_images(docker))
+
+
+async def make_busybox_image(docker: Docker) -> None:
+    """Make the smallest image with a shell and a web server, in seconds."""
+    dockerfile = ["FROM scratch", "COPY busybox /bin/", 'RUN ["/bin/busybox", "--install", "/bin"]', 'CMD ["sh"]']
+    with _context(dockerfile, {"busybox": Path(program("busybox"))}) as context:
+        await docker.build(BUSYBOX_IMAGE, context)
 
 
 async def _make_own_image(docker: Docker) -> None:
@@ -309,7 +317,7 @@ async def _debian(*packages: str) -> Path:
         _CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
             part = Path(scratch) / "debian.tar"
-            await run([_program("mmdebstrap"), *options, "bookworm", str(part)])
+            await run([program("mmdebstrap"), *options, "bookworm", str(part)])
             part.rename(archive)
     return archive
 
@@ -358,7 +366,12 @@ def _without_control_groups(name: str) -> bool:
     return True
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where a program is.
+
+    Raises:
+        DockerUnavailableError: it is not installed.
+    """
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
         raise DockerUnavailableError(f"{name} is not installed; run 'scripts/setup --tests'")

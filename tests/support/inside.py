@@ -6,6 +6,8 @@ from lifecycle import clock, ids
 from lifecycle.access import keys, store
 from lifecycle.db import Database
 from lifecycle.dev.stack import Stack
+from lifecycle.ledger import store as ledger_store
+from lifecycle.ledger.entry import Entry
 from lifecycle.models import Role
 
 
@@ -29,3 +31,21 @@ async def key_of(stack: Stack, *, workspace: str, person: str, role: Role) -> st
     finally:
         await db.close()
     return made.token
+
+
+async def workspace_named(stack: Stack, name: str) -> str:
+    """The id of a workspace, which is made when it is new."""
+    db = Database(stack.database.url, size=1, deadline=timedelta(seconds=10))
+    try:
+        return await store.ensure_workspace(db, workspace_id=ids.new("ws"), name=name, now=clock.now())
+    finally:
+        await db.close()
+
+
+async def record(stack: Stack, *entries: Entry) -> None:
+    """Write entries into the ledger, in this order."""
+    db = Database(stack.database.url, size=1, deadline=timedelta(seconds=10))
+    try:
+        await db.transaction(lambda connection: ledger_store.record(connection, entries))
+    finally:
+        await db.close()

@@ -27,6 +27,13 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "scheduler.entries",
         "scheduler.model",
         "ledger.entry",
+        "deploy.decision",
+        "deploy.domains",
+        "deploy.entries",
+        "deploy.events",
+        "deploy.model",
+        "deploy.moves",
+        "deploy.sentinel",
         "*.rules",
     ),
     "outside": (
@@ -39,10 +46,17 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "migrate",
         "migrations.*",
         "access.*",
+        "deploy.platforms.*",
         "ledger.writer",
+        "deploy.builds",
+        "deploy.launch",
+        "deploy.routing_store",
+        "deploy.steps",
         "precedence",
         "receipts.signing",
         "resources",
+        "deploy.gateway",
+        "deploy.gateway.*",
     ),
     "services": (),
     "worker": ("client", "endpoint", "registration", "health"),
@@ -86,7 +100,7 @@ _NOT_REPLAYED = {
     "asyncio.gather": "use `restate.gather`",
 }
 _IMPURE_STDLIB = {"asyncio", "io", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time"}
-_PURE_OUTSIDERS = {"pydantic"}
+_PURE_OUTSIDERS = {"idna", "pydantic"}
 
 
 class Source:

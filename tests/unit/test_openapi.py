@@ -14,6 +14,9 @@ WITHOUT_EXAMPLE = {
     "GET /cancel/{token}": "answers with a page",
     "POST /cancel/{token}": "answers with a page",
     "DELETE /v1/api-keys/{key}": "takes no body and answers with none",
+    "DELETE /v1/projects/{project}/domains/{domain}": "takes no body and answers with none",
+    "GET /v1/deployments/{deployment}/logs": "answers with plain text",
+    "GET /v1/deployments/{deployment}/openapi": "answers with plain text",
 }
 DOCUMENT = generate_docs.openapi()
 OPERATIONS = {operation.name: operation for operation in generate_docs.operations(DOCUMENT)}

@@ -20,6 +20,12 @@ class KeyRow(NamedTuple):
     revoked_at: datetime | None
 
 
+async def workspace_name(db: Database, workspace: str) -> str:
+    """The name of a workspace; its id when it has none."""
+    row = await db.one("SELECT name FROM workspaces WHERE id = %s", workspace)
+    return workspace if row is None else str(row["name"])
+
+
 async def ensure_workspace(db: Database, *, workspace_id: str, name: str, now: datetime) -> str:
     """The id of the workspace called `name`; makes it when there is none."""
 

@@ -13,6 +13,7 @@ from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.actions import ActionAnswer, ActionList, ActionSelection, BulkAnswer, BulkCancel, BulkOutcome
 from lifecycle.api.shapes.base import Asked, Moment
 from lifecycle.api.shapes.deletions import CancelAnswer, DeletionAnswer, DeletionMove
+from lifecycle.api.shapes.standby import StandbyAnswer
 from lifecycle.db import DatabaseDownError, refusal
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger import store
@@ -104,8 +105,8 @@ async def cancel(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, if_ma
 @router.patch("/actions/{kind}/{key}", summary="Move an action")
 async def move(
     kind: Kind, key: Key, body: DeletionMove, context: ContextOf, actor: ActorOf, if_match: IfMatch = None
-) -> DeletionAnswer:
-    """Gives an action another due time. Needs the role administrator."""
+) -> DeletionAnswer | StandbyAnswer:
+    """Gives an action another due time. Needs the role administrator; for a standby, operator."""
     return await _operations(kind, key).move(context, actor, key, body, if_match)
 
 
@@ -117,8 +118,11 @@ async def run(
     actor: ActorOf,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
-) -> DeletionAnswer:
-    """Brings an action forward; for a project deletion that is `expedite`, by a second administrator."""
+) -> DeletionAnswer | StandbyAnswer:
+    """Brings an action forward; for a project deletion that is `expedite`, by a second administrator.
+
+    A standby ends at once, and the deployment is stopped unless it is live by now; that needs the role operator.
+    """
     return await _operations(kind, key).run(context, actor, key, if_match, idempotency_key)
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from lifecycle import resources
-from lifecycle.api import actions, deletions, keys, problems, projects, public, records
+from lifecycle.api import actions, deletions, deployments, domains, keys, problems, projects, public, records
 from lifecycle.api.context import Context
 from lifecycle.api.limits import Limits
 from lifecycle.client import Client
@@ -34,14 +34,16 @@ def create_app(settings: Settings) -> FastAPI:
         engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
         try:
             async with Client.opened(settings) as client:
-                app.state.context = Context(
+                context = Context(
                     settings=settings,
                     db=db,
                     client=client,
                     engine=engine,
                     vault=Vault.parse(settings.key_ring() or ""),
                 )
+                app.state.context = context
                 yield
+                await context.close()
         finally:
             await engine.close()
             await db.close()
@@ -59,6 +61,6 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # A little more than any single wait inside, so that the inner answer, which knows more, comes first.
     app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1.5))
-    for module in (projects, deletions, actions, records, keys, public):
+    for module in (projects, deletions, deployments, domains, actions, records, keys, public):
         app.include_router(module.router)
     return app

@@ -12,6 +12,7 @@ from lifecycle.access.keys import Keyring
 from lifecycle.api.problems import invalid
 from lifecycle.client import Client
 from lifecycle.db import Database, DatabaseDownError
+from lifecycle.deploy.platforms import regions
 from lifecycle.engine import Engine
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor, Role
@@ -36,8 +37,15 @@ class Context:
         self.client = client
         self.engine = engine
         self.vault = vault
+        self.regions = regions.parse(settings.regions)
+        self.platforms = {name: regions.open_platform(url) for name, url in self.regions.items()}
         self.keyring = Keyring(db, ttl=settings.key_cache_ttl, outage=settings.key_cache_outage)
         self._slugs: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    async def close(self) -> None:
+        """Let go of connections that were opened here."""
+        for platform in self.platforms.values():
+            await platform.close()
 
     async def project_id(self, actor: Actor, reference: str) -> str:
         """The project id behind an id or slug; whether an id exists is for its object to say.

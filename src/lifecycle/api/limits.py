@@ -1,6 +1,7 @@
 """Bounds every request: the size of its body and the time until its answer."""
 
 import asyncio
+import re
 from datetime import timedelta
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,6 +10,8 @@ from lifecycle.api import problems
 from lifecycle.errors import Code, LifecycleError
 
 MAX_BODY_BYTES = 1024 * 1024
+# Sources are large and slow; their route bounds them itself.
+_STREAMED = re.compile(r"/v1/deployments/[^/]+/source")
 
 
 class Limits:
@@ -25,7 +28,7 @@ class Limits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request within the bounds."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or (scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"])):
             await self._app(scope, receive, send)
             return
         started = False

@@ -1,12 +1,16 @@
 """What can be done with a pending action, by kind; used by the action routes and by each kind's own."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from lifecycle import clock
 from lifecycle.api.context import Context, idempotency
 from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.deletions import CancelAnswer, DeletionAnswer, DeletionMove, deletion_answer
+from lifecycle.api.shapes.standby import StandbyAnswer, standby_answer
+from lifecycle.deploy import standby
+from lifecycle.deploy.standby import KeepRunning, ScheduleStop
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor
 from lifecycle.scheduler import entries
@@ -19,8 +23,8 @@ class Operations(NamedTuple):
     subject: Callable[[Context, Actor, str], Awaitable[str]]
 
     cancel: Callable[[Context, Actor, str, int | None], Awaitable[CancelAnswer]]
-    move: Callable[[Context, Actor, str, DeletionMove, int | None], Awaitable[DeletionAnswer]]
-    run: Callable[[Context, Actor, str, int | None, str | None], Awaitable[DeletionAnswer]]
+    move: Callable[[Context, Actor, str, DeletionMove, int | None], Awaitable[DeletionAnswer | StandbyAnswer]]
+    run: Callable[[Context, Actor, str, int | None, str | None], Awaitable[DeletionAnswer | StandbyAnswer]]
 
 
 async def project_of(context: Context, actor: Actor, key: str) -> str:
@@ -41,10 +45,7 @@ async def move_deletion(
 ) -> DeletionAnswer:
     """Move the deletion of a project."""
     project = await context.project_id(actor, project)
-    if body.grace is not None and body.due_at is not None:
-        raise LifecycleError(Code.GRACE_AND_DUE_AT, field="due_at")
-    if body.grace is None and body.due_at is None:
-        raise invalid("grace", "give 'grace' or 'due_at'")
+    _check(body)
     command = RescheduleDeletion(
         actor=actor,
         now=clock.now(),
@@ -67,6 +68,57 @@ async def run_deletion(
     return deletion_answer(project, deletion)
 
 
+async def deployment_of(context: Context, actor: Actor, key: str) -> str:  # noqa: ARG001  as for the other kinds
+    """The key of a standby is the deployment's id."""
+    return key
+
+
+async def keep_running(context: Context, actor: Actor, deployment: str, generation: int | None) -> CancelAnswer:
+    """Cancel the stop of a deployment."""
+    kept = await context.client.keep_running(
+        deployment, KeepRunning(actor=actor, now=clock.now(), generation=generation)
+    )
+    return CancelAnswer.model_validate(kept.model_dump())
+
+
+async def move_stop(
+    context: Context, actor: Actor, deployment: str, body: DeletionMove, generation: int | None
+) -> StandbyAnswer:
+    """Move the stop of a deployment."""
+    due_at = _due_at(body)
+    command = ScheduleStop(project="", workspace=actor.workspace, actor=actor, due_at=due_at, generation=generation)
+    return standby_answer(deployment, await context.client.schedule_stop(deployment, command))
+
+
+async def run_stop(
+    context: Context,
+    actor: Actor,
+    deployment: str,
+    generation: int | None,
+    idempotency_key: str | None,  # noqa: ARG001  stopping twice is stopping once
+) -> StandbyAnswer:
+    """Stop a deployment now."""
+    command = ScheduleStop(
+        project="", workspace=actor.workspace, actor=actor, due_at=clock.now(), generation=generation
+    )
+    return standby_answer(deployment, await context.client.schedule_stop(deployment, command))
+
+
+def _due_at(body: DeletionMove) -> datetime:
+    _check(body)
+    if body.due_at is not None and body.due_at < clock.now():
+        raise LifecycleError(Code.DUE_IN_PAST, due_at=clock.rfc3339(body.due_at), field="due_at")
+    return body.due_at or clock.now() + (body.grace or timedelta(0))
+
+
+def _check(body: DeletionMove) -> None:
+    if body.grace is not None and body.due_at is not None:
+        raise LifecycleError(Code.GRACE_AND_DUE_AT, field="due_at")
+    if body.grace is None and body.due_at is None:
+        raise invalid("grace", "give 'grace' or 'due_at'")
+
+
 KINDS: Mapping[str, Operations] = {
     entries.KIND: Operations(project_of, cancel_deletion, move_deletion, run_deletion),
+    standby.KIND: Operations(deployment_of, keep_running, move_stop, run_stop),
 }

@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -84,9 +84,10 @@ class MariaDb:
         port: TCP port on loopback.
         password: of the user.
         log: its log file.
+        extra: further arguments, for tests.
     """
 
-    def __init__(self, root: Path, port: int, *, password: str, log: Path) -> None:
+    def __init__(self, root: Path, port: int, *, password: str, log: Path, extra: Sequence[str] = ()) -> None:
         self.url = f"mysql://lifecycle:{password}@{_HOST}:{port}/lifecycle"
         self._root = root
         self._password = password
@@ -107,6 +108,7 @@ class MariaDb:
             "--performance-schema=OFF",
             "--max-connections=200",
             f"--init-file={root}/init.sql",
+            *extra,
         ]
         self.child = Child("mariadb", command, environment={}, log=log)
 

@@ -16,16 +16,21 @@ from typing import IO, Any
 from lifecycle import clock, identity, ids, migrate, secret_files, vault
 from lifecycle.access import keys, store
 from lifecycle.db import Database
+from lifecycle.deploy.platforms.process import ProcessPlatform
 from lifecycle.dev import ports
+from lifecycle.dev.gateway import HaProxy
 from lifecycle.dev.process import Child
 from lifecycle.dev.servers import Engine, MariaDb, Own, answers
 from lifecycle.models import Role
 from lifecycle.settings import Settings
 
-PORTS = ("restate_ingress", "restate_admin", "restate_node", "mysql", "worker", "api")
+PORTS = ("restate_ingress", "restate_admin", "restate_node", "mysql", "worker", "api", "gateway_http")
+REGION = "local"
+APEX = "lifecycle.localhost"  # browsers take every name below localhost for this machine
 WORKSPACE = "dev"
 PERSON = "admin@example.com"
 _HOST = "127.0.0.1"
+_INSTANCE_GRACE = timedelta(seconds=3)
 
 
 class AlreadyRunningError(Exception):
@@ -70,6 +75,12 @@ class Stack:
             password=secret_files.ensure(root / "mysql-password", lambda: secrets.token_hex(16)),
             log=self._log("mariadb"),
         )
+        self.gateway = HaProxy(
+            root / "gateway",
+            self.ports["gateway_http"],
+            api_address=f"{_HOST}:{self.ports['api']}",
+            log=self._log("haproxy"),
+        )
         secret_files.ensure(root / "key-ring", lambda: vault.new_ring_line("dev"))
         self.environment = {**self._environment(public_key), **(settings or {})}
         self.worker = Own(
@@ -97,6 +108,10 @@ class Stack:
             "LIFECYCLE_DELETION_EXPEDITE_FLOOR": "1s",
             "LIFECYCLE_DELETION_RELEASE_NOTICE": "1m",
             "LIFECYCLE_RECONCILER_INTERVAL": "10s",
+            "LIFECYCLE_REGIONS": f"{REGION}=process:{self.root.resolve()}/instances",
+            "LIFECYCLE_DEPLOY_APEX": APEX,
+            "LIFECYCLE_DEPLOY_SOURCE_FOLDER": str(self.root / "sources"),
+            "LIFECYCLE_GATEWAY_FOLDER": str(self.root / "gateway"),
         }
 
     @property
@@ -107,7 +122,7 @@ class Stack:
     @property
     def children(self) -> tuple[Child, ...]:
         """All processes, in the order in which they start."""
-        return self.database.child, self.engine.child, self.worker.child, self.api.child
+        return self.database.child, self.engine.child, self.gateway.child, self.worker.child, self.api.child
 
     def settings(self) -> Settings:
         """The settings of the stack's own processes."""
@@ -133,19 +148,26 @@ class Stack:
         return await self._write_ready()
 
     async def start_servers(self, started: Callable[[str], None] = lambda _: None) -> None:
-        """Start only engine and database, and bring the database to the present schema."""
+        """Start only the servers of others, and bring the database to the present schema."""
         async with asyncio.TaskGroup() as group:
             group.create_task(_then(self.database.start(), lambda: started("mariadb")))
             group.create_task(_then(self.engine.start(), lambda: started("restate-server")))
+            group.create_task(_then(self.gateway.start(), lambda: started("haproxy")))
         await asyncio.to_thread(migrate.upgrade, self.database.url)
         started("migrations")
 
     async def stop(self) -> None:
         """Stop everything; the engine before the worker, which else waits for its calls. The data stays."""
         (self.root / "ready.json").unlink(missing_ok=True)
-        for part in (self.api, self.engine, self.worker, self.database):
+        for part in (self.api, self.engine, self.worker, self.database, self.gateway):
             await part.child.stop()
+        await self._remove_instances()
         self._lock.close()
+
+    async def _remove_instances(self) -> None:
+        instances = ProcessPlatform(self.root.resolve() / "instances")
+        for instance in await instances.find():
+            await instances.remove(instance.id, grace=_INSTANCE_GRACE)
 
     async def _is_registered(self) -> bool:
         return await answers(f"{self.api_url}/readyz")
@@ -159,7 +181,7 @@ class Stack:
             "restate_admin_url": self.engine.admin_url,
             "mysql_url": self.database.url,
             "acme_directory_url": None,
-            "gateway_http_url": None,
+            "gateway_http_url": self.gateway.url,
             "gateway_https_url": None,
             "ca_bundle": None,
         }

@@ -54,6 +54,15 @@ class ProjectRow(Durable):
     protected: bool
 
 
+class DeploymentRow(Durable):
+    """What a decision says of a deployment."""
+
+    id: str
+    status: str
+    message: str
+    sequence: int = 0
+
+
 class Entry(Durable):
     """One transition.
 
@@ -73,4 +82,5 @@ class Entry(Durable):
     detail: Mapping[str, JsonValue] = {}
     pending_action: ActionRow | None = None
     project_row: ProjectRow | None = None
+    deployment_rows: tuple[DeploymentRow, ...] = ()
     cancel_generation: int | None = None

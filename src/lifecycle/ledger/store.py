@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from lifecycle.db import Connection, Database, Row
+from lifecycle.deploy.model import Status
 from lifecycle.ledger.entry import SYSTEM, ActionState, Entry
 
 
@@ -70,6 +71,7 @@ async def record(connection: Connection, entries: Sequence[Entry]) -> None:
     )
     await _project_actions(connection, entries)
     await _project_projects(connection, entries)
+    await _project_deployments(connection, entries)
 
 
 async def _project_actions(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -126,6 +128,21 @@ async def _project_projects(connection: Connection, entries: Sequence[Entry]) ->
             "projects.protected = newer.protected, projects.sequence = newer.sequence "
             "WHERE projects.sequence < newer.sequence",
             json.dumps(list(newest.values())),
+        )
+
+
+async def _project_deployments(connection: Connection, entries: Sequence[Entry]) -> None:
+    # How far a rollout is, it writes down itself; a decision that began it may be recorded later than that.
+    for row in sorted((row for entry in entries for row in entry.deployment_rows), key=lambda one: one.sequence):
+        await connection.execute(
+            "UPDATE deployments SET status = IF(%s OR status IN ('pending', 'queued'), %s, status), message = %s, "
+            "sequence = %s WHERE id = %s AND sequence < %s",
+            Status(row.status).is_terminal,
+            row.status,
+            row.message,
+            row.sequence,
+            row.id,
+            row.sequence,
         )
 
 

@@ -34,7 +34,7 @@ class Compute(StrEnum):
 
 
 class Project(Durable):
-    """The project itself (state key `project`)."""
+    """The project itself (state key `project`). `deployed`: it has had deployments, which follow its deletion."""
 
     id: str
     workspace: str
@@ -42,6 +42,7 @@ class Project(Durable):
     name: str
     protected: bool = False
     created_at: datetime
+    deployed: bool = False
 
 
 class Impact(Durable):

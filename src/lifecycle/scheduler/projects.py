@@ -15,6 +15,8 @@ from restate import ObjectContext, ObjectSharedContext, VirtualObject
 from lifecycle import clock, policies, resources
 from lifecycle.access import store as access_store
 from lifecycle.db import DatabaseDownError
+from lifecycle.deploy import deployments
+from lifecycle.deploy.model import Follow
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable
@@ -24,11 +26,13 @@ from lifecycle.scheduler.deletion_rules import Authority, Decision
 from lifecycle.scheduler.model import (
     CancelDeletion,
     Cancelled,
+    Compute,
     ConfigureProject,
     CreateProject,
     Deletion,
     ExpediteDeletion,
     Limits,
+    Phase,
     PlaceHold,
     Project,
     Read,
@@ -37,6 +41,7 @@ from lifecycle.scheduler.model import (
     Scheduled,
     ScheduleDeletion,
     Settle,
+    Traffic,
     Wake,
 )
 
@@ -173,6 +178,19 @@ async def resume_purge(ctx: ObjectContext, wake: Wake) -> None:
 
 
 @project_service.handler(ingress_private=True)
+async def deployed(ctx: ObjectContext) -> None:
+    """The first deployment was taken in: from now on deployments follow what becomes of the deletion."""
+    project = await ctx.get(PROJECT, type_hint=Project)
+    deletion = await ctx.get(DELETION, type_hint=Deletion) or Deletion()
+    if project is None or project.deployed:
+        return
+    ctx.set(PROJECT, project.model_copy(update={"deployed": True}))
+    now = datetime.fromtimestamp(await ctx.time(), UTC)
+    if (message := follow_message(Deletion(), deletion, now)) is not None:
+        ctx.object_send(deployments.follow, ctx.key(), message)
+
+
+@project_service.handler(ingress_private=True)
 async def settle(ctx: ObjectContext, message: Settle) -> None:
     """The purge is finished."""
     project = await ctx.get(PROJECT, type_hint=Project)
@@ -229,9 +247,28 @@ def _carry_out(
     if decision.purge:
         order = purge.order(project, after)
         ctx.workflow_send(purge.run, purge.key(project.id, after), order, send_delay=work_in)
+    if project.deployed and decision.transition is not None:
+        message = follow_message(before, after, decision.transition.at)
+        if message is not None:
+            ctx.object_send(deployments.follow, ctx.key(), message)
     if decision.transition is not None:
         ctx.service_send(record, arg=entries.deletion_entry(project, before, after, decision.transition))
     return after
+
+
+def follow_message(before: Deletion, after: Deletion, now: datetime) -> Follow | None:
+    """What the deployments of a project must know of a change of its deletion; None when nothing."""
+    due_at = after.countdown.due_at if after.phase is Phase.SCHEDULED else None
+    former = before.countdown.due_at if before.phase is Phase.SCHEDULED else None
+    if due_at == former or after.phase not in (Phase.NONE, Phase.SCHEDULED):
+        return None
+    return Follow(
+        generation=after.generation,
+        now=now,
+        due_at=due_at,
+        suspend=after.traffic is Traffic.SUSPEND,
+        rest=after.compute is Compute.STOP,
+    )
 
 
 async def _claim(project: Project) -> store.Claim:

@@ -14,7 +14,9 @@ from typing import NamedTuple
 from restate import Workflow, WorkflowContext, WorkflowSharedContext
 
 from lifecycle import clock, policies, resources
-from lifecycle.db import Database
+from lifecycle.db import Connection, Database
+from lifecycle.deploy import deployments, launch, routing, routing_store
+from lifecycle.deploy import store as deploy_store
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Durable
 from lifecycle.receipts import signing
@@ -30,6 +32,8 @@ from lifecycle.scheduler.model import (
 )
 
 PROGRESS = "progress"
+# A rollout that is halted ends at its next step; while it builds an image that may take a while.
+_ROLLOUT_ENDS_WITHIN = timedelta(seconds=1)
 
 project_deletion = Workflow(
     "ProjectDeletion",
@@ -44,33 +48,57 @@ class Subsystem(NamedTuple):
     Attributes:
         name: as the receipt shows it.
         tables: the tables it empties; a test compares them with the foreign keys of the schema.
-        find: how many the project has now.
+        find: how many the project has now, by its id.
         remove: removes them all; runs again after a failure, and when nothing is left.
         evidence: how it is known that they are gone.
     """
 
     name: str
     tables: tuple[str, ...]
-    find: Callable[[Database, str], Awaitable[int]]
-    remove: Callable[[Database, PurgeOrder], Awaitable[None]]
+    find: Callable[[str], Awaitable[int]]
+    remove: Callable[[PurgeOrder], Awaitable[None]]
     evidence: str
+
+
+def _rows(
+    name: str,
+    tables: tuple[str, ...],
+    count: Callable[[Database, str], Awaitable[int]],
+    batch: Callable[[Connection, PurgeOrder], Awaitable[int]],
+) -> Subsystem:
+    """A subsystem that is rows of the database and nothing else."""
+
+    async def find(project: str) -> int:
+        return await count(resources.current().db, project)
+
+    async def remove(order: PurgeOrder) -> None:
+        await store.delete_in_batches(resources.current().db, order, batch)
+
+    return Subsystem(name, tables, find, remove, evidence=f"no row left in {', '.join(tables)}")
+
+
+async def _remove_instances(order: PurgeOrder) -> None:
+    await store.seal_project(resources.current().db, order)
+    await launch.stop_project(order.project.id)
 
 
 SUBSYSTEMS = (
     Subsystem(
-        name="domains",
-        tables=("domains",),
-        find=store.count_domains,
-        remove=store.delete_domains,
-        evidence="no row left in domains",
+        name="instances",
+        tables=(),
+        find=launch.count_project,
+        remove=_remove_instances,
+        evidence="no platform has one any more",
     ),
-    Subsystem(
-        name="environments",
-        tables=("environments",),
-        find=store.count_environments,
-        remove=store.delete_environments,
-        evidence="no row left in environments",
+    _rows("routes", ("routes", "sentinel_configs"), routing_store.count, routing_store.delete_of_project),
+    _rows(
+        "deployments",
+        ("deployments", "deployment_steps", "instances"),
+        deploy_store.count,
+        deploy_store.delete_of_project,
     ),
+    _rows("domains", ("domains",), store.count_domains, store.delete_domains),
+    _rows("environments", ("environments",), store.count_environments, store.delete_environments),
 )
 
 
@@ -92,6 +120,9 @@ async def run(ctx: WorkflowContext, order: PurgeOrder) -> None:
     lines: list[ReceiptLine] = []
     _show(ctx, order, "survey", lines)
     survey = await ctx.run_typed("survey", _survey, policies.DATABASE.options(Survey), order=order)
+    if order.project.deployed or survey.found.get("deployments"):
+        _show(ctx, order, "seal-deployments", lines)
+        await _seal_deployments(ctx, order)
     for subsystem in SUBSYSTEMS:
         _show(ctx, order, f"remove-{subsystem.name}", lines)
         line = await ctx.run_typed(
@@ -100,7 +131,7 @@ async def run(ctx: WorkflowContext, order: PurgeOrder) -> None:
             policies.DATABASE.options(ReceiptLine),
             subsystem=subsystem,
             order=order,
-            found=survey.found[subsystem.name],
+            found=survey.found.get(subsystem.name, 0),
         )
         lines.append(line)
     _show(ctx, order, "write-tombstone", lines)
@@ -118,6 +149,13 @@ async def progress(ctx: WorkflowSharedContext, read: Read) -> PurgeProgress:  # 
     if shown is None:
         raise LifecycleError(Code.PROJECT_NOT_FOUND)
     return shown
+
+
+async def _seal_deployments(ctx: WorkflowContext, order: PurgeOrder) -> None:
+    """See to it that nothing is started any more, and that no host is served."""
+    while (await ctx.object_call(deployments.seal, order.project.id, None)).rolling:
+        await ctx.sleep(_ROLLOUT_ENDS_WITHIN)
+    await ctx.object_call(routing.clear, order.project.id, None)
 
 
 def order(project: Project, deletion: Deletion) -> PurgeOrder:
@@ -149,17 +187,15 @@ def _show(ctx: WorkflowContext, order: PurgeOrder, step: str | None, lines: list
 
 async def _survey(order: PurgeOrder) -> Survey:
     """Mark the project as being purged, and count what belongs to it."""
-    db = resources.current().db
     async with resources.current().precedence.work():
-        await store.seal_project(db, order)
-        return Survey(found={one.name: await one.find(db, order.project.id) for one in SUBSYSTEMS})
+        await store.seal_project(resources.current().db, order)
+        return Survey(found={one.name: await one.find(order.project.id) for one in SUBSYSTEMS})
 
 
 async def _remove(subsystem: Subsystem, order: PurgeOrder, found: int) -> ReceiptLine:
-    db = resources.current().db
     async with resources.current().precedence.work():
-        await subsystem.remove(db, order)
-        left = await subsystem.find(db, order.project.id)
+        await subsystem.remove(order)
+        left = await subsystem.find(order.project.id)
     if left:
         raise RuntimeError(f"{order.project.id} still has {left} {subsystem.name}; they are removed again")
     return ReceiptLine(subsystem=subsystem.name, count=found, finished_at=clock.now(), evidence=subsystem.evidence)

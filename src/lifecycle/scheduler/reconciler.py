@@ -6,6 +6,7 @@
     overdue        ──> armed again, and an alarm
     purge ended by hand ──> begun again, and an alarm
     purge too long, invocation stuck, engine unreadable ──> an alarm
+    gateway and instances ──> InstanceService.upkeep
 
 Object key: `"reconciler"`. An alarm is a finding that people see until it is mended; one about a project goes to
 its audit log as well.
@@ -19,6 +20,7 @@ from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
 from lifecycle import clock, policies, resources
 from lifecycle.clock import rfc3339
+from lifecycle.deploy.instances import upkeep
 from lifecycle.engine import Deadline, EngineDownError, Stuck
 from lifecycle.ledger.entry import Entry
 from lifecycle.ledger.service import record
@@ -93,6 +95,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     if wake.generation != state.generation:
         return
     ctx.object_send(sweep, KEY, wake, send_delay=resources.current().settings.reconciler_interval)
+    ctx.service_send(upkeep, None)
     look = await ctx.run_typed("look", _look, policies.ENGINE.options(Look))
     late = {deadline.project: deadline for deadline in (*look.missing, *look.overdue)}
     for deadline in late.values():

@@ -1,6 +1,6 @@
 """SQL: projects and what belongs to them, tombstones."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -101,20 +101,22 @@ async def list_projects(db: Database, *, workspace: str, after: str, limit: int)
 async def impact(db: Database, project_id: str) -> Impact:
     """What a purge of the project would remove now."""
     row = await db.one(
-        "SELECT (SELECT COUNT(*) FROM environments WHERE project_id = %s) AS environments, "
-        "(SELECT COUNT(*) FROM domains WHERE project_id = %s) AS domains, "
-        "(SELECT COUNT(*) FROM projects WHERE id = %s) AS projects",
-        project_id,
-        project_id,
+        "SELECT (SELECT COUNT(*) FROM environments WHERE project_id = p.id) AS environments, "
+        "(SELECT COUNT(*) FROM domains WHERE project_id = p.id) AS domains, "
+        "(SELECT COUNT(*) FROM routes WHERE project_id = p.id) AS routes, "
+        "(SELECT COUNT(*) FROM deployments WHERE project_id = p.id) AS deployments, "
+        "(SELECT COUNT(*) FROM instances WHERE project_id = p.id) AS instances FROM projects p WHERE p.id = %s",
         project_id,
     )
     if row is None:
         return Impact()
     return Impact(
         environments=row["environments"],
-        domains=row["domains"],
-        rows=row["environments"] + row["domains"] + row["projects"],
-        restored_by_cancel=("traffic", "settings", "domains", "environments"),
+        deployments=row["deployments"],
+        instances=row["instances"],
+        domains=row["routes"],
+        rows=1 + sum(row[name] for name in ("environments", "domains", "routes", "deployments", "instances")),
+        restored_by_cancel=("traffic", "instances", "settings", "domains", "environments"),
     )
 
 
@@ -136,9 +138,11 @@ async def count_domains(db: Database, project_id: str) -> int:
     return await _count(db, "SELECT COUNT(*) AS n FROM domains WHERE project_id = %s", project_id)
 
 
-async def delete_domains(db: Database, order: PurgeOrder) -> None:
-    """Remove the project's domains, in batches."""
-    await _delete_all(db, order, "DELETE FROM domains WHERE project_id = %s ORDER BY id LIMIT %s")
+async def delete_domains(connection: Connection, order: PurgeOrder) -> int:
+    """Remove a batch of the project's domains; returns how many."""
+    return await connection.execute(
+        "DELETE FROM domains WHERE project_id = %s ORDER BY id LIMIT %s", order.project.id, _BATCH
+    )
 
 
 async def count_environments(db: Database, project_id: str) -> int:
@@ -146,9 +150,28 @@ async def count_environments(db: Database, project_id: str) -> int:
     return await _count(db, "SELECT COUNT(*) AS n FROM environments WHERE project_id = %s", project_id)
 
 
-async def delete_environments(db: Database, order: PurgeOrder) -> None:
-    """Remove the project's environments, in batches."""
-    await _delete_all(db, order, "DELETE FROM environments WHERE project_id = %s ORDER BY id LIMIT %s")
+async def delete_environments(connection: Connection, order: PurgeOrder) -> int:
+    """Remove a batch of the project's environments; returns how many."""
+    return await connection.execute(
+        "DELETE FROM environments WHERE project_id = %s ORDER BY id LIMIT %s", order.project.id, _BATCH
+    )
+
+
+async def delete_in_batches(
+    db: Database, order: PurgeOrder, batch: Callable[[Connection, PurgeOrder], Awaitable[int]]
+) -> None:
+    """Run `batch` until it finds nothing, each time in a transaction that checks the order again.
+
+    Raises:
+        StaleOrderError: the database has seen a newer generation of the project's deletion.
+    """
+
+    async def work(connection: Connection) -> int:
+        await _check_order(connection, order)
+        return await batch(connection, order)
+
+    while await db.transaction(work):
+        pass
 
 
 async def bury(db: Database, order: PurgeOrder, *, deleted_at: datetime, receipt: str) -> datetime:
@@ -206,15 +229,6 @@ async def _check_order(connection: Connection, order: PurgeOrder) -> None:
         order.generation,
         order.project.id,
     )
-
-
-async def _delete_all(db: Database, order: PurgeOrder, delete: str) -> None:
-    async def batch(connection: Connection) -> int:
-        await _check_order(connection, order)
-        return await connection.execute(delete, order.project.id, _BATCH)
-
-    while await db.transaction(batch):
-        pass
 
 
 async def _count(db: Database, count: str, project_id: str) -> int:

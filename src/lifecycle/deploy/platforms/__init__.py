@@ -1,0 +1,1 @@
+"""Where instances run: platforms, one per region."""

@@ -1,0 +1,178 @@
+"""RoutingService: the routes of a project, in the database and in the gateway.
+
+    assign_domains    names are reserved; nothing moves yet
+    switch_domains    one transaction, then the gateway ──> DeploymentService.switched
+
+Object key: project id. Orders arrive one by one; each is a change in the database, and after it the gateway is told
+what the database says. So an order that is repeated, or late, does no harm. Decisions are made elsewhere.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from restate import ObjectContext, VirtualObject
+
+from lifecycle import clock, policies, resources
+from lifecycle.deploy import domains, routing_store, sentinel
+from lifecycle.deploy.gateway import Change
+from lifecycle.deploy.model import Environment, Spec, Switch, Switched
+from lifecycle.errors import Code, LifecycleError
+from lifecycle.models import Durable
+
+routing_service = VirtualObject(
+    "RoutingService",
+    description="The routes of a project, in the database and in the gateway.",
+    journal_retention=timedelta(0),  # the audit log has the decisions
+    invocation_retry_policy=policies.DECISION.invocations(),
+)
+
+
+class Suspension(Durable):
+    """Until when the project's hosts say that it will be deleted."""
+
+    until: datetime
+
+
+class CustomDomain(Durable):
+    """A domain that somebody brings along."""
+
+    hostname: str
+    environment: Environment = Environment.PRODUCTION
+
+
+@routing_service.handler(ingress_private=True)
+async def assign_domains(ctx: ObjectContext, spec: Spec) -> None:
+    """Reserve the generated names of a deployment, and let the gateway know where its instances are."""
+    await ctx.run_typed("claim-names", _claim, policies.DATABASE.options(type(None)), spec=spec)
+    await _publish(ctx)
+
+
+@routing_service.handler(ingress_private=True)
+async def switch_domains(ctx: ObjectContext, order: Switch) -> None:
+    """Move routes, live pointer and pin in one piece; answers when the gateway has confirmed it."""
+    await ctx.run_typed("move-routes", _move, policies.DATABASE.options(type(None)), project=ctx.key(), order=order)
+    await _tell_gateway(ctx)
+    message = Switched(order=order, now=datetime.fromtimestamp(await ctx.time(), UTC))
+    # An answer upward is a send by name: an import would make a ring of services that wait for each other.
+    ctx.generic_send("DeploymentService", "switched", message.model_dump_json().encode(), key=ctx.key())
+
+
+@routing_service.handler(ingress_private=True)
+async def suspend(ctx: ObjectContext, suspension: Suspension) -> None:
+    """Let every host of the project answer that it will be deleted."""
+    until: datetime | None = suspension.until
+    await ctx.run_typed("suspend", _suspend, policies.DATABASE.options(type(None)), project=ctx.key(), until=until)
+    await _tell_gateway(ctx)
+
+
+@routing_service.handler(ingress_private=True)
+async def resume(ctx: ObjectContext) -> None:
+    """Let the project's hosts serve again."""
+    await ctx.run_typed("resume", _suspend, policies.DATABASE.options(type(None)), project=ctx.key(), until=None)
+    await _tell_gateway(ctx)
+
+
+@routing_service.handler(ingress_private=True)
+async def refresh(ctx: ObjectContext) -> None:
+    """Instances came or went: let the gateway know where they are."""
+    await _publish(ctx)
+
+
+@routing_service.handler(ingress_private=True)
+async def clear(ctx: ObjectContext) -> None:
+    """Serve no host of the project any more."""
+    await ctx.run_typed("clear", _clear, policies.DATABASE.options(type(None)), project=ctx.key())
+    await _tell_gateway(ctx)
+
+
+@routing_service.handler()
+async def add_domain(ctx: ObjectContext, domain: CustomDomain) -> CustomDomain:
+    """Give the project a domain, unless another one has it."""
+    claimed = await ctx.run_typed(
+        "claim-domain", _claim_custom, policies.DATABASE.options(Claim), project=ctx.key(), domain=domain
+    )
+    if not claimed.ours:
+        raise LifecycleError(Code.DOMAIN_TAKEN, domain=domain.hostname, field="domain")
+    await _tell_gateway(ctx)
+    return domain
+
+
+@routing_service.handler()
+async def remove_domain(ctx: ObjectContext, domain: CustomDomain) -> None:
+    """Take a domain away from the project. One that it does not have changes nothing."""
+    await ctx.run_typed(
+        "release-domain", _release_custom, policies.DATABASE.options(type(None)), project=ctx.key(), domain=domain
+    )
+    await ctx.run_typed(
+        "tell-gateway", _apply, policies.GATEWAY.options(type(None)), project=ctx.key(), gone=[domain.hostname]
+    )
+
+
+class Claim(Durable):
+    """Whether a domain belongs to the project that asked for it."""
+
+    ours: bool
+
+
+async def _publish(ctx: ObjectContext) -> None:
+    await ctx.run_typed("write-configs", _refresh, policies.DATABASE.options(type(None)), project=ctx.key())
+    await _tell_gateway(ctx)
+
+
+async def _tell_gateway(ctx: ObjectContext) -> None:
+    await ctx.run_typed("tell-gateway", _apply, policies.GATEWAY.options(type(None)), project=ctx.key(), gone=[])
+
+
+async def _claim(spec: Spec) -> None:
+    available = resources.current()
+    names = domains.generated(
+        project=spec.project,
+        slug=spec.slug,
+        workspace=spec.workspace_name,
+        environment=spec.environment.value,
+        branch=spec.branch,
+        commit_sha=spec.commit_sha,
+        deployment=spec.id,
+        apex=available.settings.deploy_apex,
+    )
+    await routing_store.claim(available.db, spec, names, clock.now())
+
+
+async def _claim_custom(project: str, domain: CustomDomain) -> Claim:
+    claimed = await routing_store.claim_custom(
+        resources.current().db, project, domain.hostname, domain.environment, clock.now()
+    )
+    return Claim(ours=claimed.owner == project)
+
+
+async def _release_custom(project: str, domain: CustomDomain) -> None:
+    await routing_store.release_custom(resources.current().db, project, domain.hostname)
+
+
+async def _move(project: str, order: Switch) -> None:
+    await routing_store.switch(resources.current().db, project, order)
+
+
+async def _suspend(project: str, until: datetime | None) -> None:
+    await routing_store.suspend(resources.current().db, project, until)
+
+
+async def _refresh(project: str) -> None:
+    await routing_store.refresh(resources.current().db, project)
+
+
+async def _clear(project: str) -> None:
+    await routing_store.clear(resources.current().db, project)
+
+
+async def _apply(project: str, gone: list[str]) -> None:
+    """Tell the gateway all that the database says of the project; the generation comes first, so it is never ahead."""
+    available = resources.current()
+    if available.gateway is None:
+        return
+    generation = await routing_store.generation(available.db, project)
+    routes = await routing_store.routes(available.db, project)
+    hosts, targets = sentinel.gateway_view(await routing_store.configs(available.db, project))
+    absent: dict[str, str | None] = dict.fromkeys([*gone, *(route.hostname for route in routes)])
+    await available.gateway.apply(
+        Change(project=project, generation=generation, hosts={**absent, **hosts}, targets=targets)
+    )
