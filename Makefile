@@ -30,7 +30,8 @@ test: ## Everything that CI runs
 unit: setup ## Only the unit tests
 	@$(RUN)/pytest tests/unit -q
 
-integration: setup ## Only the integration tests
+integration: ## Only the integration tests
+	@scripts/setup --tests
 	@$(RUN)/pytest tests/integration
 
 acceptance: ## Only the acceptance tests

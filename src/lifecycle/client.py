@@ -122,31 +122,31 @@ class Client:
 
     async def deploy(self, project: str, command: Deploy) -> Fleet:
         """Take a deployment in."""
-        return await self._fleet(project, "deploy", command)
+        return await self._act(project, "deploy", command)
 
     async def cancel_deployment(self, project: str, command: Act) -> Fleet:
         """Give a rollout up."""
-        return await self._fleet(project, "cancel", command)
+        return await self._call(f"DeploymentService/{quote(project, safe='')}/cancel", command, Fleet)
 
     async def rollback(self, project: str, command: Act) -> Fleet:
         """Make an earlier deployment live and keep it there."""
-        return await self._fleet(project, "rollback", command)
+        return await self._act(project, "rollback", command)
 
     async def promote(self, project: str, command: Act) -> Fleet:
         """Make a ready deployment live."""
-        return await self._fleet(project, "promote", command)
+        return await self._act(project, "promote", command)
 
     async def stop_deployment(self, project: str, command: Act) -> Fleet:
         """Stop a deployment that is not live."""
-        return await self._fleet(project, "stop", command)
+        return await self._act(project, "stop", command)
 
     async def wake_deployment(self, project: str, command: Act) -> Fleet:
         """Start a stopped deployment again."""
-        return await self._fleet(project, "wake", command)
+        return await self._act(project, "wake", command)
 
     async def fleet(self, project: str) -> Fleet:
         """Every deployment of a project as it stands."""
-        return await self._fleet(project, "state", None)
+        return await self._call(f"DeploymentService/{quote(project, safe='')}/state", None, Fleet)
 
     async def source_uploaded(self, deployment: str) -> None:
         """Tell a rollout that its source is complete."""
@@ -176,8 +176,9 @@ class Client:
         """What the reconciler found."""
         return await self._call(f"Reconciler/{RECONCILER_KEY}/findings", None, ReconcilerState)
 
-    async def _fleet(self, project: str, handler: str, argument: BaseModel | None) -> Fleet:
-        return await self._call(f"DeploymentService/{quote(project, safe='')}/{handler}", argument, Fleet)
+    async def _act(self, project: str, handler: str, command: BaseModel) -> Fleet:
+        path = f"DeploymentService/{quote(project, safe='')}/{handler}"
+        return await self._revocable(path, command, Fleet, ids.new("idk"))
 
     async def _destructive(
         self,
@@ -187,20 +188,23 @@ class Client:
         answer: type[T],
         idempotency_key: str | None = None,
     ) -> T:
-        """Call a handler that brings a deletion nearer, and see to it that it is not carried out unanswered.
+        path = f"ProjectService/{quote(project, safe='')}/{handler}"
+        return await self._revocable(path, argument, answer, idempotency_key or ids.new("idk"))
 
-        The engine keeps what it accepted. A schedule that waited for a dead worker would else be carried out
-        hours later, with a grace that is over by then, although the caller was told that it failed.
+    async def _revocable(self, path: str, argument: BaseModel, answer: type[T], idempotency_key: str) -> T:
+        """Call a handler, and see to it that it is not carried out when nobody gets its answer.
+
+        The engine keeps what it accepted. A deletion or a rollback that waited for a dead worker would else be carried
+        out hours later, although the caller was told that it failed.
         """
-        key = idempotency_key or ids.new("idk")
         try:
-            return await self._project(project, handler, argument, answer, key)
+            return await self._call(path, argument, answer, idempotency_key)
         except LifecycleError as error:
             if error.code is Code.ENGINE_UNAVAILABLE:
-                await self._revoke(key)
+                await self._revoke(idempotency_key)
             raise
         except asyncio.CancelledError:  # whoever asked does not wait any longer
-            await self._revoke(key)
+            await self._revoke(idempotency_key)
             raise
 
     async def _revoke(self, idempotency_key: str) -> None:

@@ -63,6 +63,7 @@ class Code(StrEnum):
     RECEIPT_INVALID = "receipt_invalid"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     DATABASE_UNAVAILABLE = "database_unavailable"
+    PLATFORM_UNAVAILABLE = "platform_unavailable"
     INTERNAL = "internal"
 
 
@@ -274,6 +275,11 @@ CATALOG: Mapping[Code, Row] = {
         503,
         "The database did not answer in time ({problem}).",
         "Repeat in a few seconds; a cancel does not need the database. 'lifecycle doctor' finds the cause.",
+    ),
+    Code.PLATFORM_UNAVAILABLE: Row(
+        503,
+        "The region cannot be asked: {problem}.",
+        "Repeat in a few seconds; 'lifecycle doctor' says which region does not answer.",
     ),
     Code.INTERNAL: Row(
         500, "Something went wrong here (reference {reference}).", "The log of the API has the details."

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from lifecycle import ids
 from lifecycle.db import DatabaseDownError, refusal
+from lifecycle.deploy.platforms.platform import PlatformDownError
 from lifecycle.errors import Code, LifecycleError
 
 MEDIA_TYPE = "application/problem+json"
@@ -78,6 +79,7 @@ def install(app: FastAPI) -> None:
     """Answer every kind of error with a problem document."""
     app.add_exception_handler(LifecycleError, _refused)
     app.add_exception_handler(DatabaseDownError, _database_down)
+    app.add_exception_handler(PlatformDownError, _platform_down)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(Exception, _broken)
@@ -91,6 +93,11 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 async def _database_down(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DatabaseDownError)  # noqa: S101  the handler is registered for it
     return response(refusal(error))
+
+
+async def _platform_down(_: Request, error: Exception) -> JSONResponse:
+    problem = str(error).rstrip(".")
+    return response(LifecycleError(Code.PLATFORM_UNAVAILABLE, problem=problem, retry_after_seconds="5"))
 
 
 async def _not_valid(_: Request, error: Exception) -> JSONResponse:

@@ -117,7 +117,9 @@ async def _synchronise() -> None:
         return
     differences = await available.gateway.synchronise(partial(routing_store.wanted, available.db))
     for difference in differences.found:
-        _log.warning("gateway was mended: %s", difference)
+        # What nothing leads to any more is only swept up.
+        level = logging.INFO if difference.wanted is None and difference.table != "hosts" else logging.WARNING
+        _log.log(level, "gateway was mended: %s", difference)
 
 
 async def _missing() -> Missing:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from restate import ObjectContext, VirtualObject
 
 from lifecycle import clock, policies, resources
-from lifecycle.deploy import domains, routing_store, sentinel
+from lifecycle.deploy import domains, routing_store, sentinel, store
 from lifecycle.deploy.gateway import Change
 from lifecycle.deploy.model import Environment, Spec, Switch, Switched
 from lifecycle.errors import Code, LifecycleError
@@ -172,7 +172,13 @@ async def _apply(project: str, gone: list[str]) -> None:
     generation = await routing_store.generation(available.db, project)
     routes = await routing_store.routes(available.db, project)
     hosts, targets = sentinel.gateway_view(await routing_store.configs(available.db, project))
-    absent: dict[str, str | None] = dict.fromkeys([*gone, *(route.hostname for route in routes)])
+    absent_hosts: dict[str, str | None] = dict.fromkeys([*gone, *(route.hostname for route in routes)])
+    absent_targets: dict[str, tuple[str, ...] | None] = dict.fromkeys(await store.ids_of_project(available.db, project))
     await available.gateway.apply(
-        Change(project=project, generation=generation, hosts={**absent, **hosts}, targets=targets)
+        Change(
+            project=project,
+            generation=generation,
+            hosts={**absent_hosts, **hosts},
+            targets={**absent_targets, **targets},
+        )
     )

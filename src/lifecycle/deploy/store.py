@@ -255,6 +255,11 @@ async def ready_instances(db: Database) -> Sequence[tuple[str, Instance]]:
     ]
 
 
+async def ids_of_project(db: Database, project: str) -> Sequence[str]:
+    """Every deployment that the project ever had."""
+    return [row["id"] for row in await db.all("SELECT id FROM deployments WHERE project_id = %s", project)]
+
+
 async def count(db: Database, project: str) -> int:
     """How many deployments the project has."""
     row = await db.one("SELECT COUNT(*) AS n FROM deployments WHERE project_id = %s", project)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lifecycle.dev.process import Child, StartError
 from lifecycle.dev.servers import MissingProgramError
-from lifecycle.dev.stack import AlreadyRunningError, Stack, erase
+from lifecycle.dev.stack import APEX, AlreadyRunningError, Stack, erase
 
 _LOOK_EVERY_SECONDS = 0.5
 _out = Console(highlight=False, soft_wrap=True)
@@ -62,6 +62,7 @@ def _print_ready(ready: Mapping[str, str | None], stack: Stack) -> None:
     for name, value in (
         ("API", ready["api_url"]),
         ("API docs", f"{ready['api_url']}/docs"),
+        ("gateway", f"http://NAME.{APEX}:{stack.gateway.port} for every domain of a deployment"),
         ("engine UI", f"{ready['restate_admin_url']}/ui/"),
         ("addresses", str(stack.root / "ready.json")),
         ("logs", str(stack.root / "logs")),
