@@ -72,6 +72,11 @@ _STUCK = """
     GROUP BY target_service_name, target_handler_name, status ORDER BY service, handler, status
 """
 _UNFINISHED = "SELECT id FROM sys_invocation WHERE idempotency_key = '%s' AND status <> 'completed'"
+# Commands count one by one as they arrive: after the first of these, an end would leave half of a decision.
+_BEGUN = """
+    SELECT id FROM sys_journal
+    WHERE id = '%s' AND entry_type IN ('Command: SetState', 'Command: OneWayCall', 'Command: Call') LIMIT 1
+"""
 
 
 class EngineDownError(Exception):
@@ -156,13 +161,15 @@ class Engine:
     async def revoke(self, idempotency_key: str) -> None:
         """End and forget the unfinished invocation with this idempotency key, so that it is never carried out later.
 
-        Forgotten, so that the same key may be used again. It goes on until the engine has done so or is not reachable;
-        the caller sets the deadline.
+        One that has begun to carry out its decision is left to finish it: a state without its audit entry would be
+        worse. Forgotten, so that the same key may be used again. It goes on until the engine has done so or is not
+        reachable; the caller sets the deadline.
 
         Args:
             idempotency_key: one of our own ids; nothing else is safe in the query.
         """
-        found = [row["id"] for row in await self.query(_UNFINISHED % idempotency_key)]
+        unfinished = [row["id"] for row in await self.query(_UNFINISHED % idempotency_key)]
+        found = [invocation for invocation in unfinished if not await self.query(_BEGUN % invocation)]
         for invocation in found:
             await self._ask("PATCH", f"/invocations/{invocation}/kill")
         while found and await self.query(_UNFINISHED % idempotency_key):

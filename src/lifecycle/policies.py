@@ -54,8 +54,9 @@ PLATFORM = Policy(initial=timedelta(milliseconds=200), longest=timedelta(seconds
 # A gateway that restarts serves its files meanwhile; orders follow as soon as its socket is back.
 GATEWAY = Policy(initial=timedelta(milliseconds=50), longest=timedelta(seconds=2))
 
-# Handlers that only decide fail for one reason, a defect; they go on trying until a release mends it.
-DECISION = Policy(initial=timedelta(milliseconds=50), longest=timedelta(seconds=5))
+# Handlers that only decide fail for one reason, a defect; they go on trying until a release mends it. What became due
+# without a worker begins within five seconds of its return, and the engine adds up to three tenths to every wait.
+DECISION = Policy(initial=timedelta(milliseconds=50), longest=timedelta(seconds=3))
 
 # In an exclusive handler nothing is tried twice: whoever waits for the key is a person who wants to cancel.
 LOOK = Policy(initial=timedelta(milliseconds=50), longest=timedelta(milliseconds=50), attempts=1)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lifecycle.api import paging
 from lifecycle.dev.stack import Stack
 from lifecycle.models import Role
 from tests.support.api import Answer, Api
@@ -83,6 +84,34 @@ async def test_a_body_that_is_no_request_is_refused(api: Api, project: str, raw:
 
     _is_problem(answer, status, code)
     await _nothing_scheduled(api, project)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("projects/{}", "name"), ("projects/{}/deletion", "grace"), ("actions/project-deletion/{}", "grace")],
+)
+async def test_a_change_of_nothing_is_refused(api: Api, project: str, slug: str, path: str, field: str) -> None:
+    """An empty PATCH is a mistake, and is told what it could change; it moves nothing and counts as no change."""
+    await api.schedule(project, slug, "72h")
+    before = await api.deletion(project)
+    answer = await api.patch(f"/v1/{path.format(project)}", {})
+
+    _is_problem(answer, 422, "invalid_request")
+    assert answer.body["field"] == field
+    assert await api.deletion(project) == before
+
+
+async def test_protection_while_a_deletion_is_scheduled_is_refused(api: Api, project: str, slug: str) -> None:
+    """Nobody believes a project to be safe whose deletion goes on; after a cancel it can be protected."""
+    await api.schedule(project, slug, "72h")
+    refused = await api.patch(f"/v1/projects/{project}", {"protected": True})
+    shown = await api.get(f"/v1/projects/{project}")
+    await api.delete(f"/v1/projects/{project}/deletion")
+    accepted = await api.patch(f"/v1/projects/{project}", {"protected": True})
+
+    _is_problem(refused, 409, "deletion_pending")
+    assert not shown.body["protected"]
+    assert (accepted.status, accepted.body["protected"]) == (200, True)
 
 
 async def test_a_second_schedule_returns_the_first(api: Api, project: str, slug: str) -> None:
@@ -255,6 +284,28 @@ async def test_a_taken_slug_is_refused(api: Api, slug: str) -> None:
 async def test_a_wrong_query_is_refused(api: Api, query: str) -> None:
     """Filters that mean nothing are not taken for no filter."""
     _is_problem(await api.get(f"/v1/actions?{query}"), 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        ["5"],
+        ["2026-11-21T09:00:00Z"],
+        ["2026-11-21T09:00:00Z", "x"],
+        ["2026-11-21T09:00:00Z", "-1"],
+        ["2026-11-21T09:00:00Z", "²"],
+        ["2026-11-21T09:00:00", "1"],
+        ["never", "1"],
+        ["9999-12-31T23:59:59-23:59", "1"],
+        ["2026-11-21T09:00:00Z", "1", "1"],
+    ],
+)
+async def test_a_cursor_of_another_list_is_refused(api: Api, position: list[str]) -> None:
+    """A cursor that was not given out by the audit log is named as the mistake."""
+    answer = await api.get(f"/v1/audit?cursor={paging.encode(*position)}")
+
+    _is_problem(answer, 422, "invalid_request")
+    assert answer.body["field"] == "cursor"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -13,11 +12,19 @@ from pathlib import Path
 import aiohttp
 
 import lifecycle
+from lifecycle.db import Database
 from lifecycle.dev import ports, servers
 from lifecycle.dev.process import Child
 from lifecycle.dev.stack import Stack
 from lifecycle.engine import Engine
 from tests.chaos.proxy import Proxy
+
+# What the engine has switched off by default and may switch on for everybody some day: virtual queues, and cancelled
+# calls that stay visible. Their names are in `restate-server --dump-config`, `GET /version` lists what is on.
+EXPERIMENTAL = {
+    "RESTATE_EXPERIMENTAL_ENABLE_VQUEUES": "true",
+    "RESTATE_EXPERIMENTAL_ENABLE_PREFLIGHT_INVOCATION_TERMINATION_RETENTION": "true",
+}
 
 # A change that makes the code another release which does the same.
 NO_OTHER_MEANING = ("clock.py", '"""The wall clock', '"""Another release. The wall clock')
@@ -72,16 +79,6 @@ async def kill(*parts: Part, down_seconds: float) -> None:
 
 
 @asynccontextmanager
-async def frozen(child: Child) -> AsyncIterator[None]:
-    """SIGSTOP for the time of the block: the process is there, keeps its connections, and says nothing."""
-    child.signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        child.signal(signal.SIGCONT)
-
-
-@asynccontextmanager
 async def down(victim: Part) -> AsyncIterator[None]:
     """Killed for the time of the block, started again after it."""
     await victim.child.kill()
@@ -92,19 +89,33 @@ async def down(victim: Part) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def other_worker(stack: Stack, *, change: tuple[str, str, str]) -> AsyncIterator[Child]:
+async def without_table(stack: Stack, table: str) -> AsyncIterator[None]:
+    """A table is away for the time of the block, so that what needs it stands still in the middle."""
+    db = Database(stack.database.url, size=1, deadline=timedelta(seconds=30))
+    try:
+        await db.execute(f"RENAME TABLE {table} TO {table}_away")
+        try:
+            yield
+        finally:
+            await db.execute(f"RENAME TABLE {table}_away TO {table}")
+    finally:
+        await db.close()
+
+
+@asynccontextmanager
+async def other_worker(stack: Stack, *changes: tuple[str, str, str]) -> AsyncIterator[Child]:
     """A second worker of another release, registered as the newest.
 
     Args:
         stack: whose engine and database it uses.
-        change: what makes its code another: file in the package, text, and the text in its place.
+        changes: what makes its code another: file in the package, text, and the text in its place.
     """
-    name, old, new = change
     with tempfile.TemporaryDirectory(prefix="lifecycle-release-") as folder:
         shutil.copytree(Path(lifecycle.__file__).parent, Path(folder) / "lifecycle")
-        file = Path(folder) / "lifecycle" / name
-        assert old in file.read_text()
-        file.write_text(file.read_text().replace(old, new))
+        for name, old, new in changes:
+            file = Path(folder) / "lifecycle" / name
+            assert old in file.read_text()
+            file.write_text(file.read_text().replace(old, new))
         port = ports.assign(("worker",), remembered=Path(folder) / "port.json", given={})["worker"]
         url = f"http://127.0.0.1:{port}"
         environment = {
@@ -131,6 +142,12 @@ async def admin(stack: Stack) -> AsyncIterator[Engine]:
         yield engine
     finally:
         await engine.close()
+
+
+async def count(stack: Stack, where: str) -> int:
+    """How many invocations match."""
+    async with admin(stack) as engine:
+        return int((await engine.query(f"SELECT COUNT(*) AS n FROM sys_invocation WHERE {where}"))[0]["n"])
 
 
 async def to_all(stack: Stack, verb: str, where: str) -> int:

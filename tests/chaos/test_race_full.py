@@ -12,11 +12,6 @@ pytestmark = pytest.mark.chaos
 Show = Callable[[str, Mapping[str, object]], None]
 
 _KILLS = ("worker", "engine", "worker", "both", "engine", "worker", "engine", "both")
-# Both are off by default; they stay off until a release turns them on for everybody.
-_EXPERIMENTAL = {
-    "RESTATE_EXPERIMENTAL_ENABLE_VQUEUES": "true",
-    "RESTATE_EXPERIMENTAL_ENABLE_PREFLIGHT_INVOCATION_TERMINATION_RETENTION": "true",
-}
 
 
 async def test_five_hundred_cancels_at_the_due_moment_are_final(own_stack: Stack, show: Show) -> None:
@@ -34,7 +29,7 @@ async def test_a_switch_to_the_engines_next_scheduler_breaks_no_promise(show: Sh
     """The same holds with virtual queues, which wake at whole seconds, and with cancelled calls retained."""
     plan = race.Plan(seed=7, races=80, window_seconds=20, kills=("worker", "engine", "both"), close_seconds=0.6)
 
-    async with nemesis.private_stack(engine_environment=_EXPERIMENTAL) as stack:
+    async with nemesis.private_stack(engine_environment=nemesis.EXPERIMENTAL) as stack:
         outcome, figures = await race.run(stack, plan)
 
     show("the same, with experimental settings of the engine", figures)

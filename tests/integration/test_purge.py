@@ -149,7 +149,14 @@ async def _verify_clean_slate(bench: Workbench, project: Project, *, domains: in
 
     assert await _rows(bench, project) == 0
     assert len(tombstones) == 1
-    assert removed == {"domains": domains, "environments": 2, "project": 1}
+    assert removed == {
+        "instances": 0,
+        "routes": 0,
+        "deployments": 0,
+        "domains": domains,
+        "environments": 2,
+        "project": 1,
+    }
     assert set(removed) == {subsystem.name for subsystem in purge.SUBSYSTEMS} | {"project"}
 
     async def recorded() -> bool:

@@ -1,12 +1,19 @@
 """The reconciler: what was lost behind our back is found, mended and told."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import aiohttp
+import pytest
 
+from lifecycle import clock
+from lifecycle.scheduler import reconciler
 from lifecycle.scheduler.model import Phase, Project
+from lifecycle.scheduler.reconciler import Finding
 from tests.support.waiting import eventually
 from tests.support.workbench import Workbench
+
+HOUR = timedelta(hours=1)
 
 
 async def test_a_timer_removed_through_the_admin_api_is_armed_again_with_the_same_due_time(bench: Workbench) -> None:
@@ -29,6 +36,78 @@ async def test_a_timer_removed_through_the_admin_api_is_armed_again_with_the_sam
     assert deleted.started_at is not None
     assert scheduled.countdown.due_at is not None
     assert deleted.started_at >= scheduled.countdown.due_at
+
+
+async def test_a_timer_that_comes_too_late_does_not_count(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wake-up that the engine holds for a later time than the deletion's is as good as none: armed again in time."""
+    project = await bench.project()
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "until", lambda moment: moment - clock.now() + HOUR)
+        scheduled = await bench.schedule(project, timedelta(seconds=8))
+    await eventually(lambda: _timers(bench, project, at_least=2), within=6)
+    unchanged = await bench.deletion(project)
+    deleted = await bench.until(project, Phase.DELETED)
+
+    assert unchanged.countdown == scheduled.countdown
+    assert deleted.started_at is not None
+    assert scheduled.countdown.due_at is not None
+    assert deleted.started_at >= scheduled.countdown.due_at
+    await eventually(lambda: _told(bench, project, "timer_missing", ["alarm.raised", "alarm.cleared"]), within=10)
+
+
+@pytest.mark.parametrize("ahead", ["the worker", "the engine"])
+async def test_nothing_is_woken_before_both_clocks_say_so(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, ahead: str
+) -> None:
+    """One clock that runs ahead makes nothing late: neither an alarm nor a wake-up comes of it."""
+    project = await bench.project()
+    await bench.schedule(project, timedelta(minutes=10))
+    right = clock.now
+
+    def wrong() -> datetime:
+        return right() + HOUR
+
+    async def engines() -> datetime:
+        return wrong()
+
+    with monkeypatch.context() as patch:
+        if ahead == "the worker":
+            patch.setattr(reconciler, "clock", SimpleNamespace(now=wrong))
+        else:
+            patch.setattr(bench.resources.engine, "clock", engines)
+        for _ in range(2):
+            await _swept(bench)
+        findings = await _findings(bench, project.id)
+    deletion = await bench.deletion(project)
+
+    assert findings == {}
+    assert (deletion.phase, deletion.countdown.early_wakeups) == (Phase.SCHEDULED, 0)
+    assert len(await _timers(bench, project)) == 1
+
+
+async def test_what_was_found_stays_while_the_engine_cannot_be_read(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not to see is not to be well: an alarm is neither cleared nor raised anew because nobody could look."""
+    project = await bench.project()
+    await bench.resources.db.execute("RENAME TABLE domains TO domains_away")
+    try:
+        await bench.schedule(project, timedelta(seconds=1))
+        found = await eventually(lambda: _findings(bench, project.id), within=15)
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.resources.engine, "_url", "http://127.0.0.1:1")
+            unreadable = await eventually(lambda: _findings(bench, "engine"), within=15)
+            await _swept(bench)
+            kept = await _findings(bench, project.id)
+    finally:
+        await bench.resources.db.execute("RENAME TABLE domains_away TO domains")
+    await bench.until(project, Phase.DELETED, within=30)
+    await eventually(lambda: _cleared(bench, project.id, "engine"), within=15)
+
+    assert set(unreadable) == {"engine_unreadable"}
+    assert kept == found
+    assert set(found) == {"purge_over_budget"}
+    await eventually(lambda: _told(bench, project, "purge_over_budget", ["alarm.raised", "alarm.cleared"]), within=10)
 
 
 async def test_a_purge_that_somebody_killed_is_begun_again(bench: Workbench) -> None:
@@ -56,17 +135,10 @@ async def test_a_healthy_timer_is_left_alone(bench: Workbench) -> None:
     """What is as it should be causes no alarm and no second timer."""
     project = await bench.project()
     await bench.schedule(project, timedelta(hours=3))
-    before = await bench.client.findings()
-
-    async def swept_twice() -> bool:
-        state = await bench.client.findings()
-        return state.swept_at is not None and before.swept_at is not None and state.swept_at > before.swept_at
-
     for _ in range(2):
-        await eventually(swept_twice, within=10)
-        before = await bench.client.findings()
+        await _swept(bench)
 
-    assert not [finding for finding in before.findings if finding.subject == project.id]
+    assert await _findings(bench, project.id) == {}
     assert len(await _timers(bench, project)) == 1
 
 
@@ -79,12 +151,31 @@ async def test_starting_the_loop_again_does_not_make_two(bench: Workbench) -> No
     assert (await bench.client.findings()).generation == generation
 
 
-async def _timers(bench: Workbench, project: Project) -> list[str]:
+async def _swept(bench: Workbench) -> None:
+    """Return when the reconciler has looked once more."""
+    before = (await bench.client.findings()).swept_at
+
+    async def again() -> bool:
+        return (await bench.client.findings()).swept_at != before
+
+    await eventually(again, within=10)
+
+
+async def _findings(bench: Workbench, subject: str) -> dict[str, Finding]:
+    """What the reconciler finds now about a project or the engine, by kind."""
+    return {one.kind: one for one in (await bench.client.findings()).findings if one.subject == subject}
+
+
+async def _cleared(bench: Workbench, *subjects: str) -> bool:
+    return not [await _findings(bench, subject) for subject in subjects if await _findings(bench, subject)]
+
+
+async def _timers(bench: Workbench, project: Project, *, at_least: int = 0) -> list[str]:
     rows = await bench.resources.engine.query(
         "SELECT id FROM sys_invocation WHERE target_service_name = 'ProjectService' AND status = 'scheduled' "
         f"AND target_service_key = '{project.id}'"
     )
-    return [row["id"] for row in rows]
+    return [row["id"] for row in rows] if len(rows) >= at_least else []
 
 
 async def _purge(bench: Workbench, project: Project) -> str | None:
@@ -98,6 +189,17 @@ async def _purge(bench: Workbench, project: Project) -> str | None:
 async def _timer(bench: Workbench, project: Project) -> str | None:
     timers = await _timers(bench, project)
     return timers[0] if timers else None
+
+
+async def _told(bench: Workbench, project: Project, kind: str, story: list[str]) -> bool:
+    """Whether the audit log of a project tells this about one kind of finding, oldest first."""
+    rows = await bench.resources.db.all(
+        "SELECT action FROM audit_log WHERE project_id = %s AND JSON_VALUE(detail, '$.kind') = %s "
+        "ORDER BY at, position",
+        project.id,
+        kind,
+    )
+    return [row["action"] for row in rows] == story
 
 
 async def _alarm(bench: Workbench, project: Project) -> list[str]:
