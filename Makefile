@@ -13,7 +13,7 @@ setup: ## Install what is missing; a second run does nothing
 dev: setup ## Start everything on this machine; Ctrl-C stops it
 	@$(RUN)/lifecycle dev
 
-demo: setup ## The same, then tell the story: schedule, cancel, delete, verify the receipt
+demo: setup ## The same, then tell the story: deploy, roll back, promote, delete, verify the receipt
 	@$(RUN)/python scripts/demo.py
 
 check: setup ## Format, lint, types, unit tests: seconds

@@ -5,12 +5,14 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from lifecycle.dev.stack import Stack
 from tests.support.api import Api
+from tests.support.containers import Engine
 
 for _name in [name for name in os.environ if name.startswith(("LIFECYCLE_", "RESTATE_"))]:
     del os.environ[_name]
@@ -48,3 +50,10 @@ async def api(stack: Stack) -> AsyncIterator[Api]:
 def slug() -> str:
     """A slug that no other test uses."""
     return f"t-{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="session")
+async def engine() -> AsyncIterator[Engine]:
+    """The private container engine, not yet started; nothing of it is left afterwards."""
+    async with AsyncExitStack() as stack:
+        yield Engine(stack)

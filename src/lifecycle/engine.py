@@ -63,6 +63,39 @@ _LONG_PURGES = f"""
     WHERE phase = 'purging' AND started_at < to_timestamp_seconds(%d)
 """  # noqa: S608  made of constants and an integer
 
+# Standbys without the wake-up that they wait for, as for deletions above.
+_MISSING_STANDBYS = f"""
+    SELECT s.deployment, s.generation, CAST(s.wake_at AS VARCHAR) AS moment FROM (
+        SELECT service_key AS deployment,
+               CAST((regexp_match(value_utf8, '"generation":([0-9]+)'))[1] AS BIGINT) AS generation,
+               CAST((regexp_match(value_utf8, '"wake_at":"([^"]+)"'))[1] AS TIMESTAMP) AS wake_at
+        FROM state WHERE service_name = 'StandbyService' AND key = 'standby'
+    ) s
+    LEFT ANTI JOIN (
+        SELECT target_service_key AS deployment, scheduled_at, CAST(scheduled_start_at AS TIMESTAMP) AS start_at
+        FROM sys_invocation
+        WHERE target_service_name = 'StandbyService' AND target_handler_name = 'expire' AND status <> 'completed'
+    ) i ON i.deployment = s.deployment
+       AND (i.scheduled_at IS NULL OR i.start_at <= s.wake_at + {_TIMER_TOLERANCE})
+    WHERE s.wake_at IS NOT NULL
+"""  # noqa: S608  made of constants
+
+# Rollouts that a project waits for and that nobody carries out, because somebody ended them from outside.
+_LOST_ROLLOUTS = """
+    SELECT f.project, f.workspace, f.deployment FROM (
+        SELECT service_key AS project,
+               (regexp_match(value_utf8, '"workspace":"([^"]+)"'))[1] AS workspace,
+               (regexp_match(value_utf8, '"rolling":"([^"]+)"'))[1] AS deployment
+        FROM state WHERE service_name = 'DeploymentService' AND key = 'fleet'
+    ) f
+    LEFT ANTI JOIN (
+        SELECT target_service_key AS deployment FROM sys_invocation
+        WHERE target_service_name = 'Rollout' AND target_handler_name = 'run'
+          AND (status <> 'completed' OR completion_result = 'success')
+    ) r ON r.deployment = f.deployment
+    WHERE f.deployment IS NOT NULL
+"""
+
 _STUCK = """
     SELECT target_service_name AS service, target_handler_name AS handler, status, COUNT(*) AS invocations,
            MAX(retry_count) AS retries, FIRST_VALUE(id ORDER BY id) AS example,
@@ -90,6 +123,22 @@ class Deadline(NamedTuple):
     workspace: str
     generation: int
     moment: datetime
+
+
+class LostStandby(NamedTuple):
+    """The standby of a deployment that has lost its wake-up."""
+
+    deployment: str
+    generation: int
+    moment: datetime
+
+
+class LostRollout(NamedTuple):
+    """A rollout that its project waits for in vain."""
+
+    project: str
+    workspace: str
+    deployment: str
 
 
 class Stuck(NamedTuple):
@@ -204,6 +253,19 @@ class Engine:
     async def lost_purges(self, *, started_before: datetime) -> Sequence[Deadline]:
         """Purges that began before the given moment and that nobody carries out any more."""
         return await self._deadlines(_LOST_PURGES % int(started_before.timestamp()))
+
+    async def missing_standbys(self) -> Sequence[LostStandby]:
+        """Standbys whose wake-up is gone or comes too late."""
+        return [
+            LostStandby(row["deployment"], int(row["generation"]), _moment(row["moment"]))
+            for row in await self.query(_MISSING_STANDBYS)
+        ]
+
+    async def lost_rollouts(self) -> Sequence[LostRollout]:
+        """Rollouts that nobody carries out any more; for a moment also one that is just beginning."""
+        return [
+            LostRollout(row["project"], row["workspace"], row["deployment"]) for row in await self.query(_LOST_ROLLOUTS)
+        ]
 
     async def stuck(self, *, retries: int) -> Sequence[Stuck]:
         """Handlers with invocations that are paused, or were retried at least `retries` times."""

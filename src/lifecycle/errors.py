@@ -65,6 +65,15 @@ class Code(StrEnum):
     DATABASE_UNAVAILABLE = "database_unavailable"
     PLATFORM_UNAVAILABLE = "platform_unavailable"
     INTERNAL = "internal"
+    CERTIFICATE_NAMES_MISSING = "certificate_names_missing"
+    CERTIFICATE_NAME_INVALID = "certificate_name_invalid"
+    CERTIFICATE_NAME_TOO_LONG = "certificate_name_too_long"
+    CERTIFICATE_NAME_PUBLIC_SUFFIX = "certificate_name_public_suffix"
+    CERTIFICATE_NAME_NOT_PUBLIC = "certificate_name_not_public"
+    CERTIFICATE_ADDRESS_NOT_OFFERED = "certificate_address_not_offered"
+    CERTIFICATE_TOO_MANY_NAMES = "certificate_too_many_names"
+    CERTIFICATE_CHALLENGE_UNFIT = "certificate_challenge_unfit"
+    CERTIFICATE_PROFILE_UNKNOWN = "certificate_profile_unknown"
 
 
 class Row(NamedTuple):
@@ -283,6 +292,45 @@ CATALOG: Mapping[Code, Row] = {
     ),
     Code.INTERNAL: Row(
         500, "Something went wrong here (reference {reference}).", "The log of the API has the details."
+    ),
+    Code.CERTIFICATE_NAMES_MISSING: Row(
+        422, "No name was given for the certificate.", "Give at least one host name, such as www.example.com."
+    ),
+    Code.CERTIFICATE_NAME_INVALID: Row(
+        422,
+        "{name} cannot be in a certificate: {problem}.",
+        "Give a full host name such as www.example.com, or a wildcard such as *.example.com.",
+    ),
+    Code.CERTIFICATE_NAME_TOO_LONG: Row(
+        422, "{name} is too long for a certificate: {problem}.", "Use a shorter name, or a wildcard above it."
+    ),
+    Code.CERTIFICATE_NAME_PUBLIC_SUFFIX: Row(
+        422,
+        "{name} is a public suffix, below which names are registered.",
+        "Give the name that you registered below it, such as example.com.",
+    ),
+    Code.CERTIFICATE_NAME_NOT_PUBLIC: Row(
+        422,
+        "{name} is not known in the public Internet, so a public CA cannot vouch for it.",
+        "Use a public name, or a CA of your own network.",
+    ),
+    Code.CERTIFICATE_ADDRESS_NOT_OFFERED: Row(
+        422,
+        "{name} is an IP address, and the CA does not certify these under this profile.",
+        "Use a host name, or a profile and CA that offer IP addresses.",
+    ),
+    Code.CERTIFICATE_TOO_MANY_NAMES: Row(
+        422,
+        "The certificate would have {count} names; the CA allows {limit} under this profile.",
+        "Spread the names over several certificates, or use wildcards.",
+    ),
+    Code.CERTIFICATE_CHALLENGE_UNFIT: Row(
+        422,
+        "Control of {name} cannot be proved with {challenge}.",
+        "Use dns-01 for wildcards; for IP addresses http-01 or tls-alpn-01.",
+    ),
+    Code.CERTIFICATE_PROFILE_UNKNOWN: Row(
+        422, "The CA has no profile {profile}.", "Choose from: {profiles}. Without a profile the CA chooses."
     ),
 }
 

@@ -1,12 +1,18 @@
 """Is everything well? The checks behind `/readyz` and `lifecycle doctor`, each with how to mend it."""
 
+import asyncio
 from datetime import timedelta
+from functools import partial
 
 from pydantic import BaseModel
 
 from lifecycle import clock, migrate
 from lifecycle.client import Client
 from lifecycle.db import Database, DatabaseDownError
+from lifecycle.deploy import routing_store
+from lifecycle.deploy.gateway import Gateway, GatewayDownError
+from lifecycle.deploy.platforms import regions
+from lifecycle.deploy.platforms.platform import InstanceStatus, PlatformDownError
 from lifecycle.durations import humanize
 from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import LifecycleError
@@ -15,6 +21,7 @@ from lifecycle.settings import Settings
 # Design, invariant 3: a larger difference between the clocks is shown.
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=2)
 _SILENT_INTERVALS = 3
+_REGION_DEADLINE_SECONDS = 10
 
 
 class Check(BaseModel):
@@ -34,6 +41,68 @@ async def check(settings: Settings, db: Database, engine: Engine, client: Client
         await _clocks(engine),
         *await _worker(settings, client),
     ]
+
+
+async def check_deployments(settings: Settings, db: Database) -> list[Check]:
+    """Check what deployments need on this machine: the gateway, and the platform of each region.
+
+    Only for `lifecycle doctor`, which runs where the workers do: an API reaches neither, unless it happens to be there.
+    """
+    try:
+        urls = regions.parse(settings.regions)
+    except ValueError as error:
+        return [Check(name="regions", ok=False, detail=str(error), hint="Mend LIFECYCLE_REGIONS.")]
+    if not urls:
+        return [Check(name="regions", ok=True, detail="none is set up, so nothing can be deployed")]
+    async with asyncio.TaskGroup() as group:
+        checks = [group.create_task(_gateway(settings, db))]
+        checks += [group.create_task(_region(name, url)) for name, url in urls.items()]
+    return [one.result() for one in checks]
+
+
+async def _gateway(settings: Settings, db: Database) -> Check:
+    if settings.gateway_folder is None:
+        return Check(name="gateway", ok=True, detail="none is set up; routes are only written down")
+    gateway = None
+    try:
+        gateway = Gateway(settings.gateway_folder)
+        version = await gateway.version()
+        found = (await gateway.compare(partial(routing_store.wanted, db))).found
+    except DatabaseDownError:
+        return Check(name="gateway", ok=True, detail=f"HAProxy {version}, not compared: the database is away")
+    except (GatewayDownError, OSError, ValueError) as error:
+        hint = "Start HAProxy with the files of LIFECYCLE_GATEWAY_FOLDER; it serves them as they are."
+        return Check(name="gateway", ok=False, detail=str(error), hint=hint)
+    finally:
+        if gateway is not None:
+            await gateway.close()
+    if found:
+        first = f"{found[0].key} in the {found[0].table} of {found[0].place}"
+        detail = f"HAProxy {version}; not as the database has it: {first}" + (
+            f", and {len(found) - 1} more" if len(found) > 1 else ""
+        )
+        hint = "A worker mends it with the next sweep; see its log for 'gateway was mended' if it does not."
+        return Check(name="gateway", ok=False, detail=detail, hint=hint)
+    return Check(name="gateway", ok=True, detail=f"HAProxy {version}, as the database has it")
+
+
+async def _region(name: str, url: str) -> Check:
+    shown, kind = f"region {name}", url.partition(":")[0]
+    platform = regions.open_platform(url)
+    try:
+        async with asyncio.timeout(_REGION_DEADLINE_SECONDS):
+            instances = await platform.find()
+    except (PlatformDownError, TimeoutError) as error:
+        what = (
+            "the engine, and that this user may use its socket" if kind == "docker" else "the folder's owner and disk"
+        )
+        return Check(name=shown, ok=False, detail=str(error) or "no answer in time", hint=f"Check {what}: {url}.")
+    finally:
+        await platform.close()
+    running = sum(instance.status is InstanceStatus.RUNNING for instance in instances)
+    ended = len(instances) - running
+    detail = f"{kind}, {running} instances run" + (f", {ended} ended" if ended else "")
+    return Check(name=shown, ok=True, detail=detail)
 
 
 async def _database(db: Database) -> Check:

@@ -2,43 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from lifecycle.dev.stack import Stack
 from tests.support.api import Api
+from tests.support.shell import LIFECYCLE, Shell
 from tests.support.waiting import eventually
-
-LIFECYCLE = Path(sys.executable).with_name("lifecycle")
-
-
-class Shell:
-    """A shell in which LIFECYCLE_API_URL and LIFECYCLE_API_KEY are set."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.environment = {
-            **os.environ,
-            **stack.environment,
-            "LIFECYCLE_API_KEY": (stack.root / "api-key").read_text().strip(),
-            "COLUMNS": "120",
-        }
-
-    def run(self, *arguments: str, input: str = "", key: str | None = None) -> subprocess.CompletedProcess[str]:  # noqa: A002
-        """Run one command."""
-        environment = self.environment if key is None else {**self.environment, "LIFECYCLE_API_KEY": key}
-        return subprocess.run(
-            [LIFECYCLE, *arguments], env=environment, input=input, capture_output=True, text=True, check=False
-        )
-
-    def json(self, *arguments: str) -> dict[str, object]:
-        """What one command prints with --json."""
-        done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        answer: dict[str, object] = json.loads(done.stdout)
-        return answer
 
 
 @pytest.fixture
@@ -115,7 +89,7 @@ async def test_doctor_finds_everything_well(shell: Shell) -> None:
     """On a healthy system every check is green, and the exit code says so."""
     done = await eventually(lambda: _well(shell), within=20)
 
-    for name in ("database", "engine", "clocks", "worker", "reconciler"):
+    for name in ("database", "engine", "clocks", "worker", "reconciler", "gateway", "region local"):
         assert f"{name}: " in done
 
 
@@ -125,13 +99,38 @@ async def test_doctor_says_how_to_mend(shell: Shell) -> None:
         "LIFECYCLE_DATABASE_URL": "mysql://x@127.0.0.1:1/x",
         "LIFECYCLE_RESTATE_ADMIN_URL": "http://127.0.0.1:1",
         "LIFECYCLE_RESTATE_INGRESS_URL": "http://127.0.0.1:1",
+        "LIFECYCLE_GATEWAY_FOLDER": "/nonexistent/lifecycle",
+        "LIFECYCLE_REGIONS": "eu=docker:unix:///nonexistent/docker.sock",
     }
     done = subprocess.run(
         [LIFECYCLE, "doctor"], env={**shell.environment, **broken}, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 1
-    assert done.stdout.count("hint:") >= 4
+    assert done.stdout.count("hint:") >= 6
+    for name in ("gateway", "region eu"):
+        assert f"bad  {name}: " in done.stdout
+
+
+async def test_the_gateway_is_set_up_with_one_command(shell: Shell) -> None:
+    """`lifecycle gateway` writes what HAProxy needs, and prints the command that starts it."""
+    folder = Path(tempfile.mkdtemp(prefix="lifecycle-gateway-"))
+    try:
+        shell.environment["LIFECYCLE_GATEWAY_FOLDER"] = str(folder / "g")
+        command = shell.well("gateway", "--listen", "127.0.0.1:28080").strip()
+        checked = subprocess.run(
+            ["/bin/sh", "-c", f"{command} -c"], env={"PATH": "/usr/sbin:/usr/bin"}, capture_output=True, check=False
+        )
+        odd = shell.run("gateway", "--listen", "somewhere")
+        del shell.environment["LIFECYCLE_GATEWAY_FOLDER"]
+        unset = shell.run("gateway", "--listen", "127.0.0.1:28080")
+    finally:
+        shutil.rmtree(folder)
+
+    assert checked.returncode == 0, checked.stderr
+    for refused, words in ((odd, "is not host:port"), (unset, "LIFECYCLE_GATEWAY_FOLDER is not set")):
+        assert refused.returncode == 2
+        assert words in refused.stderr
 
 
 async def test_keys_are_made_listed_and_revoked(shell: Shell) -> None:

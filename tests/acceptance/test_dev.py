@@ -1,5 +1,6 @@
 """`lifecycle dev` as a person uses it: it comes up, tells where, and leaves nothing behind."""
 
+import http.client
 import json
 import os
 import shutil
@@ -9,9 +10,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from lifecycle.dev.stack import APEX, WORKSPACE
 from tests.support.waiting import eventually
 
 LIFECYCLE = Path(sys.executable).with_name("lifecycle")
@@ -40,6 +43,19 @@ def ready(folder: Path) -> dict[str, str] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def visit(told: dict[str, str]) -> str:
+    """What the app of the project `kept` answers to a visitor."""
+    connection = http.client.HTTPConnection(urlsplit(told["gateway_http_url"]).netloc, timeout=10)
+    try:
+        connection.request("GET", "/", headers={"Host": f"kept-{WORKSPACE}.{APEX}"})
+        response = connection.getresponse()
+        return f"{response.status} {response.read().decode().strip()}"
+    except OSError as error:
+        return str(error)
+    finally:
+        connection.close()
+
+
 def processes(folder: Path) -> list[str]:
     """The processes that have this folder in their command line or environment."""
     found = []
@@ -57,12 +73,15 @@ def processes(folder: Path) -> list[str]:
 
 
 async def test_it_comes_up_and_ctrl_c_stops_it_all_and_keeps_the_data(folder: Path) -> None:
-    """Ready, addresses in ready.json, everything stopped by Ctrl-C, and the same key and ports the next time."""
+    """Ready, addresses in ready.json, everything stopped by Ctrl-C, and the next time the same key, ports and apps."""
     first = start(folder)
     told = await eventually(lambda: ready(folder), within=90)
     command = [str(LIFECYCLE), "project", "create", "kept", "--json"]
     environment = {**os.environ, "LIFECYCLE_API_URL": told["api_url"], "LIFECYCLE_API_KEY": told["api_key"]}
     made = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    example = ("--directory", str(REPOSITORY / "examples" / "hello"), "--", "python3", "hello.py", "kept")
+    subprocess.run([LIFECYCLE, "deploy", "kept", *example], env=environment, capture_output=True, check=True)
+    serving = visit(told)
     busy = subprocess.run([LIFECYCLE, "dev", "--root", folder / "d"], capture_output=True, text=True, check=False)
     still = ready(folder)
     first.send_signal(signal.SIGINT)
@@ -71,6 +90,7 @@ async def test_it_comes_up_and_ctrl_c_stops_it_all_and_keeps_the_data(folder: Pa
     gone = ready(folder)
     second = start(folder)
     again = await eventually(lambda: ready(folder), within=90)
+    await eventually(lambda: visit(again) == serving, within=60)
     listed = subprocess.run(
         [LIFECYCLE, "project", "list", "--json"], env=environment, capture_output=True, text=True, check=True
     )
@@ -82,6 +102,7 @@ async def test_it_comes_up_and_ctrl_c_stops_it_all_and_keeps_the_data(folder: Pa
     assert code == 0
     for part, log in logs.items():
         assert log.count("Finished server process") == 2, f"{part} did not end by itself"
+    assert serving == "200 kept"
     assert left == []
     assert gone is None
     assert still == told

@@ -27,6 +27,9 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "scheduler.entries",
         "scheduler.model",
         "ledger.entry",
+        "certs.names",
+        "certs.problems",
+        "certs.verdicts",
         "deploy.decision",
         "deploy.domains",
         "deploy.entries",
@@ -46,6 +49,9 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "migrate",
         "migrations.*",
         "access.*",
+        "certs.acme",
+        "certs.acme.*",
+        "certs.verification",
         "deploy.platforms.*",
         "ledger.writer",
         "deploy.builds",
@@ -100,7 +106,7 @@ _NOT_REPLAYED = {
     "asyncio.gather": "use `restate.gather`",
 }
 _IMPURE_STDLIB = {"asyncio", "io", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time"}
-_PURE_OUTSIDERS = {"idna", "pydantic"}
+_PURE_OUTSIDERS = {"idna", "publicsuffixlist", "pydantic"}
 
 
 class Source:

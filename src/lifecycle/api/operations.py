@@ -78,7 +78,7 @@ async def keep_running(context: Context, actor: Actor, deployment: str, generati
     kept = await context.client.keep_running(
         deployment, KeepRunning(actor=actor, now=clock.now(), generation=generation)
     )
-    return CancelAnswer.model_validate(kept.model_dump())
+    return CancelAnswer(outcome="cancelled", generation=kept.generation, cancelled_at=kept.cancelled_at)
 
 
 async def move_stop(

@@ -1,6 +1,7 @@
 """`lifecycle actions`: what is pending, and what can be done about it."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +11,9 @@ from lifecycle.cli.projects import DueAt, Generation, Grace
 
 app = typer.Typer(help="Everything that is going to happen.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(metavar="ACTION", help="Such as project-deletion/shop, or the id.")]
+Id = Annotated[str, typer.Argument(metavar="ACTION", help="As the list shows it: project-deletion/shop.")]
+
+_STANDBY = "standby-stop"
 
 
 @app.command("list")
@@ -37,9 +40,9 @@ def list_all(
         (
             output.in_how_long(one["due_at"]) if one["state"] in ("pending", "blocked", "running") else "",
             one["state"],
-            f"{one['kind']}/{one['label']}",
+            _called(one),
             one["requested_by"],
-            one["reason"],
+            one["reason"] if one["kind"] != _STANDBY else f"{one['label']}: {one['reason']}",
         )
         for one in answer["items"]
     ]
@@ -58,6 +61,7 @@ def show(action: Id, json: Json = False) -> None:
     output.lines(
         [
             ("action", found["id"]),
+            ("called", found["label"]),
             ("state", found["state"]),
             ("due", output.due(found["due_at"])),
             ("reason", found["reason"]),
@@ -74,7 +78,8 @@ def cancel(action: Id, if_generation: Generation = None, json: Json = False) -> 
     if json:
         output.show_json(cancelled)
     else:
-        output.out.print(f"Cancelled: {action} (generation {cancelled['generation']}).")
+        goes_on = " The deployment goes on running." if action.startswith(f"{_STANDBY}/") else ""
+        output.out.print(f"Cancelled: {action} (generation {cancelled['generation']}).{goes_on}")
 
 
 @app.command()
@@ -96,12 +101,19 @@ def move(
 
 @app.command()
 def run(action: Id, if_generation: Generation = None, json: Json = False) -> None:
-    """Bring an action forward; a project deletion needs a second administrator for it."""
+    """Bring an action forward. A project deletion needs a second administrator for it; a standby ends at once."""
     moved = http.call("POST", f"{_path(action)}/run", if_match=if_generation)
     if json:
         output.show_json(moved)
+    elif action.startswith(f"{_STANDBY}/"):
+        output.out.print(f"Brought forward: {action} ends now.")
     else:
         output.out.print(f"Brought forward: {action} is due {output.due(moved['due_at'])}.")
+
+
+def _called(action: Mapping[str, Any]) -> str:
+    """What an action can be named by: people know projects by their slug, and deployments by their id."""
+    return f"{action['kind']}/{action['key' if action['kind'] == _STANDBY else 'label']}"
 
 
 def _path(action: str) -> str:

@@ -5,14 +5,16 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import IO, Any, NamedTuple
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
 from lifecycle.settings import Settings
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
+# An upload takes as long as it takes; only a connection on which nothing moves is given up.
+_UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120)
 
 
 class CommandError(Exception):
@@ -56,13 +58,26 @@ def target() -> Target:
 
 def nearby() -> Mapping[str, str] | None:
     """What `ready.json` says of a `lifecycle dev` that runs in this folder or one above; None when none does."""
+    folder = nearby_folder()
+    if folder is None:
+        return None
+    found: dict[str, str] = json.loads((folder / "ready.json").read_text(encoding="utf-8"))
+    return found
+
+
+def nearby_folder() -> Path | None:
+    """The folder of a `lifecycle dev` that runs in this folder or one above."""
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        ready = folder / ".dev" / "ready.json"
-        if ready.is_file():
-            found: dict[str, str] = json.loads(ready.read_text(encoding="utf-8"))
-            return found
-    return None
+    folders = (folder / ".dev" for folder in (here, *here.parents))
+    return next((folder for folder in folders if (folder / "ready.json").is_file()), None)
+
+
+def address(hostname: str) -> str:
+    """How to reach a host name: with the port of a `lifecycle dev` nearby when that is the one we talk to."""
+    ready = nearby()
+    if ready is None or not ready["gateway_http_url"] or ready["api_url"] != target().url.rstrip("/"):
+        return hostname
+    return f"http://{hostname}:{urlsplit(ready['gateway_http_url']).port}"
 
 
 def call(
@@ -78,52 +93,81 @@ def call(
     Raises:
         CommandError: refused, or not reachable.
     """
-    where = target()
-    headers = {"Authorization": f"Bearer {where.key}"}
-    if if_match is not None:
-        headers["If-Match"] = f'"{if_match}"'
-    wanted = {name: value for name, value in (query or {}).items() if value is not None}
-    return asyncio.run(_call(method, where.url.rstrip("/") + path, headers, body, wanted))
+    headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+    text = _send(method, path, query=query, headers=headers, json=body)
+    try:
+        return json.loads(text) if text else None
+    except ValueError as error:
+        raise _not_ours(path) from error
 
 
-async def _call(
+def text(path: str, *, query: Mapping[str, str | None] | None = None) -> str:
+    """The answer of the API to a GET, as plain text.
+
+    Raises:
+        CommandError: refused, or not reachable.
+    """
+    return _send("GET", path, query=query)
+
+
+def upload(path: str, content: IO[bytes]) -> Any:
+    """Send a file with PUT, in pieces, and return the answer of the API as parsed JSON.
+
+    Raises:
+        CommandError: refused, or not reachable.
+    """
+    return json.loads(
+        _send("PUT", path, headers={"Content-Type": "application/x-tar"}, data=content, patience=_UPLOAD_TIMEOUT)
+    )
+
+
+def quoted(part: str) -> str:
+    """One part of a path, with everything that means something in a path escaped."""
+    return quote(part, safe="")
+
+
+def _send(
     method: str,
-    url: str,
-    headers: Mapping[str, str],
-    body: Mapping[str, object] | None,
-    query: Mapping[str, str],
-) -> Any:
+    path: str,
+    *,
+    query: Mapping[str, str | None] | None = None,
+    headers: Mapping[str, str] | None = None,
+    **sent: Any,
+) -> str:
+    where = target()
+    wanted = {name: value for name, value in (query or {}).items() if value is not None}
+    headers = {"Authorization": f"Bearer {where.key}", **(headers or {})}
+    status, text = asyncio.run(_request(method, where.url.rstrip("/") + path, params=wanted, headers=headers, **sent))
+    if status < HTTPStatus.BAD_REQUEST:
+        return text
+    try:
+        problem = json.loads(text)
+        detail, hint = problem["detail"], problem["hint"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise _not_ours(f"{path} ({status})") from error
+    raise CommandError(detail, hint, refusal=status < HTTPStatus.INTERNAL_SERVER_ERROR, problem=problem)
+
+
+async def _request(
+    method: str, url: str, *, patience: aiohttp.ClientTimeout = _TIMEOUT, **sent: Any
+) -> tuple[int, str]:
     try:
         async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-            session.request(method, url, json=body, params=query, headers=headers) as response,
+            aiohttp.ClientSession(timeout=patience) as session,
+            session.request(method, url, **sent) as response,
         ):
-            text = await response.text()
-            status = response.status
+            return response.status, await response.text()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise CommandError(
             f"The API at {url.split('/v1', maxsplit=1)[0]} cannot be reached.",
             "Check LIFECYCLE_API_URL, and that 'lifecycle api' (or 'lifecycle dev') runs.",
             refusal=False,
         ) from error
-    try:
-        answer: Any = json.loads(text) if text else None
-    except ValueError as error:
-        raise CommandError(
-            f"{url} answered {status} with something that is not JSON.",
-            "Check that LIFECYCLE_API_URL is the address of Lifecycle.",
-            refusal=False,
-        ) from error
-    if status >= HTTPStatus.BAD_REQUEST:
-        raise CommandError(
-            answer["detail"],
-            answer["hint"],
-            refusal=status < HTTPStatus.INTERNAL_SERVER_ERROR,
-            problem=answer,
-        )
-    return answer
 
 
-def quoted(part: str) -> str:
-    """One part of a path, with everything that means something in a path escaped."""
-    return quote(part, safe="")
+def _not_ours(path: str) -> CommandError:
+    return CommandError(
+        f"{target().url.rstrip('/')}{path} answered with something that is not of Lifecycle.",
+        "Check that LIFECYCLE_API_URL is the address of Lifecycle.",
+        refusal=False,
+    )

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from lifecycle.cli import actions, keys, output, projects, receipts, servers
+from lifecycle.cli import actions, deployments, domains, keys, output, projects, receipts, servers, switches
 from lifecycle.cli.http import CommandError
 
 app = typer.Typer(
@@ -21,11 +21,18 @@ app = typer.Typer(
 app.command("dev")(servers.dev)
 app.command("api")(servers.api)
 app.command("worker")(servers.worker)
+app.command("gateway")(servers.gateway)
 app.command("migrate")(servers.migrate_database)
 app.command("register")(servers.register)
 app.command("doctor")(servers.doctor)
 app.command("audit")(receipts.audit)
+app.command("deploy")(deployments.deploy)
+app.command("rollback")(switches.rollback)
+app.command("promote")(switches.promote)
+app.command("deployments")(deployments.list_all)
 app.add_typer(projects.app, name="project")
+app.add_typer(deployments.app, name="deployment")
+app.add_typer(domains.app, name="domain")
 app.add_typer(actions.app, name="actions")
 app.add_typer(receipts.app, name="receipt")
 app.add_typer(keys.app, name="key")
@@ -37,7 +44,7 @@ def main() -> None:
     try:
         app()
     except CommandError as error:
-        if "--json" in sys.argv:
+        if "--json" in _own_arguments():
             output.show_json(error.problem)
         _complain(str(error), error.hint)
         sys.exit(2 if error.refusal else 1)
@@ -46,6 +53,12 @@ def main() -> None:
         name = "_".join(str(part) for part in first["loc"])
         _complain(f"The setting LIFECYCLE_{name.upper()} is not valid: {first['msg']}.", "See docs/settings.md.")
         sys.exit(2)
+
+
+def _own_arguments() -> list[str]:
+    """The arguments without those behind `--`, which belong to the command that is deployed."""
+    arguments = sys.argv[1:]
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def _complain(message: str, hint: str) -> None:

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from lifecycle import clock
 from lifecycle.durations import humanize
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer of the API as JSON.")]
+
+_WIDEST = 10_000
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -25,16 +28,19 @@ def show_json(answer: object) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
-    """Print a table, or one line when there is nothing."""
+    """Print a table, or one line when there is nothing. Only the last column is folded to the terminal's width."""
     if not rows:
         out.print(empty)
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+    for column in columns[:-1]:
+        shown.add_column(column, no_wrap=True)  # ids and addresses stay in one piece, so that they can be copied
+    shown.add_column(columns[-1], overflow="fold")
     for row in rows:
         shown.add_row(*(escape(cell) for cell in row))
-    out.print(shown, soft_wrap=False)
+    needed = Measurement.get(out, out.options.update(max_width=_WIDEST), shown)
+    width = max(out.width, needed.minimum) if out.is_terminal else needed.maximum
+    Console(highlight=False, width=width).print(shown, crop=False)
 
 
 def lines(pairs: Sequence[tuple[str, str | None]]) -> None:
@@ -67,6 +73,17 @@ def in_how_long(text: str) -> str:
     if rest is None:
         return ""
     return humanize(rest) if rest.total_seconds() > 0 else f"-{humanize(-rest)}"
+
+
+def first_line(text: str) -> str:
+    """The first line of a message; the rest is what some program printed."""
+    return text.partition("\n")[0].removesuffix(" It printed:")
+
+
+def age(text: str) -> str:
+    """How long ago something was, such as `2d 23h`."""
+    at = moment(text)
+    return humanize(clock.now() - at) if at else ""
 
 
 def impact(found: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`lifecycle dev | api | worker | migrate | register | doctor`: run it, and see that it is well.
+"""`lifecycle dev | api | worker | gateway | migrate | register | doctor`: run it, and see that it is well.
 
 What only a server needs is imported by the command that needs it: a second that all others would wait for.
 """
@@ -12,7 +12,7 @@ import typer
 from pydantic import SecretStr
 
 from lifecycle.cli import output
-from lifecycle.cli.http import CommandError, nearby
+from lifecycle.cli.http import CommandError, nearby, nearby_folder
 from lifecycle.cli.output import Json
 from lifecycle.settings import Settings
 
@@ -29,11 +29,13 @@ def dev(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget all data first.")] = False,
     api_port: Annotated[int, typer.Option(help="Port of the API; a free one when 0.")] = 0,
     engine_port: Annotated[int, typer.Option(help="Port of the engine's ingress; a free one when 0.")] = 0,
+    gateway_port: Annotated[int, typer.Option(help="Port of the gateway; a free one when 0.")] = 0,
 ) -> None:
-    """Start everything on this machine: engine, database, worker and API. Ctrl-C stops it; data stays."""
+    """Start everything on this machine: engine, database, gateway, worker and API. Ctrl-C stops it; data stays."""
     from lifecycle.dev import console
 
-    given = {name: port for name, port in (("api", api_port), ("restate_ingress", engine_port)) if port}
+    ports = {"api": api_port, "restate_ingress": engine_port, "gateway_http": gateway_port}
+    given = {name: port for name, port in ports.items() if port}
     raise typer.Exit(console.run(root.absolute(), fresh=fresh, given_ports=given))
 
 
@@ -53,6 +55,36 @@ def worker() -> None:
     settings = _with_key_ring(Settings())
     _log_to_stderr()
     _serve(endpoint.worker(settings), settings.worker_host, settings.worker_port, behind_proxy=False)
+
+
+def gateway(
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where visitors come in; * is every address.")],
+    max_connections: Annotated[int, typer.Option(min=1, help="At a time; each needs two open files.")] = 8000,
+    access_log: Annotated[bool, typer.Option(help="Whether each request is a line of HAProxy's output.")] = True,
+) -> None:
+    """Write the files that HAProxy starts with into LIFECYCLE_GATEWAY_FOLDER, and print how to start it.
+
+    What it routes stays as it is. One that runs takes new files when it is reloaded.
+    """
+    from lifecycle.deploy.gateway import write_configuration
+    from lifecycle.deploy.gateway.files import BusyError
+
+    settings = Settings()
+    folder = settings.gateway_folder
+    if folder is None:
+        raise CommandError(
+            "LIFECYCLE_GATEWAY_FOLDER is not set.", "Set it as for the workers: an absolute path.", refusal=True
+        )
+    api_address = f"{settings.api_host}:{settings.api_port}"
+    try:
+        write_configuration(
+            folder, listen=listen, api_address=api_address, max_connections=max_connections, access_log=access_log
+        )
+    except (ValueError, OSError, BusyError) as error:
+        hint = "Give HOST:PORT, and a folder that this user may write to."
+        raise CommandError(f"{folder} could not be set up: {error}.", hint, refusal=True) from error
+    output.err.print("The files are there. Start HAProxy, as the user of the workers, with:")
+    typer.echo(f"haproxy -W -S {folder}/master.sock,mode,600 -f {folder}/haproxy.cfg -f {folder}/pools.cfg")
 
 
 def migrate_database() -> None:
@@ -124,22 +156,27 @@ async def _check(settings: Settings) -> "list[Check]":
     engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
     try:
         async with Client.opened(settings) as client:
-            return await health.check(settings, db, engine, client)
+            checks = await health.check(settings, db, engine, client)
+            return checks + await health.check_deployments(settings, db)
     finally:
         await engine.close()
         await db.close()
 
 
 def _settings_of_what_runs() -> Settings:
-    """The settings, with the addresses of a `lifecycle dev` nearby where none are set."""
+    """The settings, with the addresses and folders of a `lifecycle dev` nearby where none are set."""
+    from lifecycle.dev.stack import REGION
+
     settings = Settings()
-    ready = nearby()
-    if ready is None:
+    ready, folder = nearby(), nearby_folder()
+    if ready is None or folder is None:
         return settings
     found = {
         "database_url": SecretStr(ready["mysql_url"]),
         "restate_ingress_url": ready["restate_ingress_url"],
         "restate_admin_url": ready["restate_admin_url"],
+        "gateway_folder": folder / "gateway",
+        "regions": f"{REGION}=process:{folder / 'instances'}",
     }
     unset = {name: value for name, value in found.items() if name not in settings.model_fields_set}
     return settings.model_copy(update=unset)

@@ -54,9 +54,10 @@ class Rest(NamedTuple):
 
 
 class Rouse(NamedTuple):
-    """Start the instances of a deployment again."""
+    """Start the instances of a deployment again; the answer bears the same number."""
 
     deployment: str
+    number: int
 
 
 class Suspend(NamedTuple):

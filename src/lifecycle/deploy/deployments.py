@@ -174,9 +174,10 @@ def _carry_out(ctx: ObjectContext, fleet: Fleet, effect: Effect) -> None:  # noq
         case Keep(deployment):
             ctx.object_send(standby.keep, deployment, standby.KeepRunning())
         case Rest(deployment):
-            ctx.service_send(instances.stop, Target(project=project, deployment=deployment))
-        case Rouse(deployment):
-            ctx.service_send(instances.wake, Target(project=project, deployment=deployment))
+            ctx.object_send(instances.stop, deployment, Target(project=project, deployment=deployment))
+        case Rouse(deployment, number):
+            target = Target(project=project, deployment=deployment, number=number)
+            ctx.object_send(instances.wake, deployment, target)
         case Suspend(due_at):
             ctx.object_send(routing.suspend, project, routing.Suspension(until=due_at))
         case Resume():

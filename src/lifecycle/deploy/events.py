@@ -8,10 +8,11 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from lifecycle.deploy.decision import Decision, Effect, Rest, Resume, Rouse, Stand, Suspend, Tell, Transition
+from lifecycle.deploy.decision import Decision, Effect, Keep, Rest, Resume, Stand, Suspend, Tell, Transition
 from lifecycle.deploy.model import (
     Activate,
     Activation,
+    Environment,
     Fleet,
     Follow,
     Grace,
@@ -19,26 +20,40 @@ from lifecycle.deploy.model import (
     Retire,
     Settled,
     Status,
-    Switch,
     Switched,
-    Wake,
+    Waking,
     Woken,
 )
-from lifecycle.deploy.moves import activation, begin_next, give_up, removed, retired, roll_back, serves, with_member
+from lifecycle.deploy.moves import (
+    activation,
+    begin_next,
+    give_up,
+    idle,
+    needed,
+    newest_of_branch,
+    not_awaited,
+    removed,
+    retired,
+    roll_back,
+    rolls_back,
+    roused,
+    with_member,
+    without_rollbacks,
+)
 
 
 def activate(fleet: Fleet, message: Activate) -> Decision:
     """A rollout's instances are ready: move its own domains, and the live ones unless pinned or overtaken."""
     member = fleet.member(message.deployment)
-    if member is None or member.status.is_terminal or fleet.sealed or fleet.grace is not None:
+    if member is None or member.status.is_terminal:
         return Decision(fleet, (Tell(message.deployment, Activation(accepted=False)),))
     if member.status is Status.FINALIZING:
         return Decision(fleet)
     live = fleet.live.get(member.environment)
     before = None if live is None else fleet.member(live)
     overtaken = before is not None and before.number > member.number
-    member = member.model_copy(update={"status": Status.FINALIZING, "running": True, "replaced": live})
     free = member.environment not in fleet.pinned and not overtaken
+    member = member.model_copy(update={"status": Status.FINALIZING, "replaced": live if free else None})
     return activation(with_member(fleet, member), member, live=free)
 
 
@@ -52,11 +67,10 @@ def switched(fleet: Fleet, message: Switched) -> Decision:
             continue
         if member.status in (Status.FAILED, Status.CANCELLED):
             decision = decision.then(removed(decision.fleet, member))
-        elif member.status is Status.READY and not serves(fleet, member):
+        elif idle(fleet, member):
             decision = decision.then(Decision(decision.fleet, (Stand(member.id),)))
     if order.tells_rollout and order.deployment is not None:
-        told = Activation(accepted=True, live=order.live, reason=_why_not_live(fleet, order))
-        decision = decision.then(Decision(decision.fleet, (Tell(order.deployment, told),)))
+        decision = decision.then(Decision(decision.fleet, (Tell(order.deployment, _told(fleet, order.deployment)),)))
     return decision
 
 
@@ -69,6 +83,8 @@ def settle(fleet: Fleet, message: Settled) -> Decision:
         return _watched(fleet, member, message)
     if fleet.rolling == member.id:
         fleet = fleet.model_copy(update={"rolling": None})
+    if member.status in (Status.READY, Status.STOPPED):
+        return begin_next(fleet)
     if member.status.is_terminal:
         decision = removed(fleet, member)  # it was cancelled, and only now nothing of it starts any more
     elif message.status is Status.READY:
@@ -77,6 +93,7 @@ def settle(fleet: Fleet, message: Settled) -> Decision:
         detail: dict[str, JsonValue] = {"message": message.message}
         transition = Transition(f"deployment.{message.status.value}", member.id, message.now, None, detail)
         decision = give_up(fleet, member, message.status, message.message, transition)
+    decision = decision.then(_relieved(decision.fleet, fleet, member))
     return decision.then(begin_next(decision.fleet))
 
 
@@ -85,27 +102,24 @@ def woken(fleet: Fleet, message: Woken) -> Decision:
     member = fleet.member(message.deployment)
     if member is None or fleet.sealed:
         return Decision(fleet, (Rest(message.deployment),))
-    waking = fleet.waking if fleet.waking is not None and fleet.waking.target == member.id else None
-    if waking is not None:
-        fleet = fleet.model_copy(update={"waking": None})
-    actor = None if waking is None else waking.actor
+    waking = member.waking
+    if waking is None or message.number not in (0, waking.number):
+        return Decision(fleet)  # it was stopped meanwhile, and its instances go
+    awake = member.model_copy(update={"waking": None, "message": message.message})
     if message.healthy:
-        decision = _woken_well(fleet, member, message.now, waking)
+        decision = _woken_well(fleet, awake, message.now, waking)
     else:
-        detail: dict[str, JsonValue] = {"message": message.message}
-        ill = member.model_copy(update={"status": Status.STOPPED, "running": False, "message": message.message})
-        decision = Decision(with_member(fleet, ill), (Rest(member.id),))
-        decision = decision.noting(Transition("deployment.wake_failed", member.id, message.now, actor, detail))
-    return decision.then(_brought_back(decision.fleet, member.id))
+        decision = _woken_ill(fleet, awake, message, waking)
+    return decision.then(not_awaited(decision.fleet, member.id))
 
 
 def retire(fleet: Fleet, message: Retire) -> Decision:
     """Standby is over: stop the deployment, unless it is wanted again."""
     member = fleet.member(message.deployment)
-    wanted = fleet.waking is not None and fleet.waking.target == message.deployment
-    if member is None or fleet.is_live(member.id) or wanted or member.status is not Status.READY:
+    if member is None or member.status is not Status.READY or needed(fleet, member):
         return Decision(fleet)
-    return retired(fleet, member, message.now, None)
+    awaited = member.waking is not None and member.waking.rolls_back
+    return Decision(fleet) if awaited else retired(fleet, member, message.now, None)
 
 
 def follow(fleet: Fleet, message: Follow) -> Decision:
@@ -116,104 +130,121 @@ def follow(fleet: Fleet, message: Follow) -> Decision:
     if message.due_at is None:
         return _come_back(fleet)
     decision = _end_rollouts(fleet, message.now, "The project is scheduled for deletion.")
-    fleet, grace = decision.fleet, fleet.grace
-    resting = [] if grace is None else [*grace.resting, *grace.waking]
-    if message.rest:
-        resting += [one.id for one in fleet.members if one.running and one.status is Status.READY]
-    begun = tuple(dict.fromkeys(resting))
+    before = decision.fleet.grace or Grace(suspended=False)
     effects: tuple[Effect, ...] = (Suspend(message.due_at),) if message.suspend else ()
-    if grace is not None and grace.suspended and not message.suspend:
+    if before.suspended and not message.suspend:
         effects = (Resume(),)
-    members = tuple(one.model_copy(update={"running": False}) if one.id in begun else one for one in fleet.members)
-    fleet = fleet.model_copy(
-        update={"grace": Grace(suspended=message.suspend, resting=begun), "members": members, "waking": None}
-    )
-    return decision.then(Decision(fleet, effects + tuple(Rest(one) for one in begun)))
+    grace = Grace(suspended=message.suspend, resting=before.resting, waking=before.waking)
+    decision = decision.then(Decision(decision.fleet.model_copy(update={"grace": grace}), effects))
+    return decision.then(_rest(decision.fleet, grace)) if message.rest else decision
 
 
 def seal(fleet: Fleet, now: datetime) -> Decision:
-    """The purge begins: no deployment is taken any more, and rollouts end. Sealing again changes nothing."""
+    """The purge begins: no deployment is taken any more, rollouts and standbys end. Sealing again changes nothing."""
     if fleet.sealed:
         return Decision(fleet)
     decision = _end_rollouts(fleet, now, "The project is being deleted.")
-    return decision.then(Decision(decision.fleet.model_copy(update={"sealed": True, "waking": None})))
+    # Instances that still wake up are stopped when they say so.
+    members = tuple(one.model_copy(update={"waking": None}) for one in decision.fleet.members)
+    sealed = decision.fleet.model_copy(update={"sealed": True, "members": members, "grace": None})
+    return decision.then(Decision(sealed, tuple(Keep(one.id) for one in members if one.running)))
+
+
+def _told(fleet: Fleet, deployment: str) -> Activation:
+    member = fleet.member(deployment)
+    if member is None or member.status is not Status.FINALIZING:
+        return Activation(accepted=False)
+    if fleet.is_live(deployment):
+        return Activation(accepted=True, live=True)
+    if member.environment in fleet.pinned:
+        reason = "The environment is pinned by a rollback; promote this deployment to lift the pin."
+    else:
+        reason = "A newer deployment is live; roll back to this one if you want it."
+    return Activation(accepted=True, live=False, reason=reason)
 
 
 def _ready(fleet: Fleet, member: Member, now: datetime) -> Decision:
     ready = member.model_copy(update={"status": Status.READY, "message": ""})
-    before = with_member(fleet, member.model_copy(update={"status": Status.STARTING}))
-    after = with_member(fleet, ready)
-    # What the new one has replaced under the name of its branch; what it replaced as live was seen by `switched`.
-    idle = [
+    return Decision(with_member(fleet, ready)).noting(Transition("deployment.ready", member.id, now))
+
+
+def _relieved(fleet: Fleet, before: Fleet, member: Member) -> Decision:
+    """A rollout has ended: it, what it was to replace, and what was the newest of its branch may serve no more."""
+    without = with_member(before, member.model_copy(update={"status": Status.STARTING}))
+    relieved = (
         one.id
-        for one in after.members
-        if one.running
-        and one.status is Status.READY
-        and not serves(after, one)
-        and (one.id == ready.id or serves(before, one))
-    ]
-    decision = Decision(after, tuple(Stand(deployment) for deployment in idle))
-    return decision.noting(Transition("deployment.ready", member.id, now))
+        for one in fleet.members
+        if idle(fleet, one) and (one.id in (member.id, member.replaced) or newest_of_branch(without, one))
+    )
+    return Decision(fleet, tuple(Stand(deployment) for deployment in relieved))
 
 
 def _watched(fleet: Fleet, member: Member, message: Settled) -> Decision:
     before = None if member.replaced is None else fleet.member(member.replaced)
-    if not fleet.is_live(member.id) or before is None or fleet.grace is not None or fleet.sealed:
+    # What people have decided stands: a pin, and a rollback that waits for its target.
+    decided = member.environment in fleet.pinned or rolls_back(fleet, member.environment)
+    if not fleet.is_live(member.id) or decided or fleet.grace is not None or fleet.sealed:
+        return Decision(fleet)
+    if before is None or before.status not in (Status.READY, Status.STOPPED):
         return Decision(fleet)
     noted = with_member(fleet, member.model_copy(update={"message": message.message}))
-    if before.running and before.status is Status.READY:
+    if before.running:
         return roll_back(noted, before, message.now, None, message.message)
     begun = Transition("deployment.rollback_begun", before.id, message.now, None, {"message": message.message})
-    return Decision(noted.model_copy(update={"waking": Wake(target=before.id)}), (Rouse(before.id),)).noting(begun)
+    return roused(noted, before, rolls_back=True).noting(begun)
 
 
-def _woken_well(fleet: Fleet, member: Member, now: datetime, waking: Wake | None) -> Decision:
-    grace = fleet.grace
-    if grace is not None and not grace.over:
-        return Decision(fleet, (Rest(member.id),) if member.id in grace.resting else ())
-    awake = member.model_copy(update={"status": Status.READY, "running": True, "message": ""})
+def _woken_well(fleet: Fleet, awake: Member, now: datetime, waking: Waking) -> Decision:
+    awake = awake.model_copy(update={"status": Status.READY, "running": True})
     fleet = with_member(fleet, awake)
-    actor = None if waking is None else waking.actor
-    decision = Decision(fleet).noting(Transition("deployment.woken", member.id, now, actor))
-    if waking is not None and not fleet.is_live(member.id):
-        return decision.then(roll_back(fleet, awake, now, actor))
-    return decision if serves(fleet, awake) else decision.then(Decision(fleet, (Stand(member.id),)))
+    decision = Decision(fleet).noting(Transition("deployment.woken", awake.id, now, waking.actor))
+    if waking.rolls_back and not fleet.is_live(awake.id):
+        return decision.then(roll_back(fleet, awake, now, waking.actor))
+    return decision.then(Decision(fleet, (Stand(awake.id),))) if idle(fleet, awake) else decision
+
+
+def _woken_ill(fleet: Fleet, ill: Member, message: Woken, waking: Waking) -> Decision:
+    detail: dict[str, JsonValue] = {"message": message.message}
+    failed = Transition("deployment.wake_failed", ill.id, message.now, waking.actor, detail)
+    if needed(fleet, ill):
+        # Nothing else serves there: its instances stay wanted, and whoever looks for missing ones goes on trying.
+        return Decision(with_member(fleet, ill.model_copy(update={"running": True}))).noting(failed)
+    stopped = ill.model_copy(update={"status": Status.STOPPED, "running": False})
+    return Decision(with_member(fleet, stopped), (Rest(ill.id),)).noting(failed)
+
+
+def _rest(fleet: Fleet, grace: Grace) -> Decision:
+    """Stop whatever runs or wakes up; what is ready comes back when the deletion is cancelled."""
+    effects = tuple(Rest(one.id) for one in fleet.members if _up(one))
+    resting = [*grace.resting, *(one.id for one in fleet.members if _up(one) and one.status is Status.READY)]
+    members = tuple(
+        one.model_copy(update={"running": False, "waking": None}) if _up(one) else one for one in fleet.members
+    )
+    grace = grace.model_copy(update={"resting": tuple(resting), "waking": ()})
+    return Decision(fleet.model_copy(update={"members": members, "grace": grace}), effects)
+
+
+def _up(member: Member) -> bool:
+    """Whether it has instances that no rollout has to end with first."""
+    return member.waking is not None or (member.running and member.status is Status.READY)
 
 
 def _come_back(fleet: Fleet) -> Decision:
     grace = fleet.grace
     if grace is None or grace.over:
         return Decision(fleet)
-    over = Grace(over=True, suspended=grace.suspended, waking=grace.resting)
-    decision = Decision(
-        fleet.model_copy(update={"grace": over}), tuple(Rouse(deployment) for deployment in grace.resting)
-    )
-    return decision if grace.resting else decision.then(_brought_back(decision.fleet, ""))
-
-
-def _brought_back(fleet: Fleet, deployment: str) -> Decision:
-    """One of those that a cancelled deletion brings back is there; after the last one, traffic follows."""
-    grace = fleet.grace
-    if grace is None or not grace.over:
-        return Decision(fleet)
-    waking = tuple(one for one in grace.waking if one != deployment)
-    if waking:
-        return Decision(fleet.model_copy(update={"grace": grace.model_copy(update={"waking": waking})}))
-    return Decision(fleet.model_copy(update={"grace": None}), (Resume(),) if grace.suspended else ())
+    over = grace.model_copy(update={"over": True, "resting": (), "waking": (*grace.waking, *grace.resting)})
+    decision = Decision(fleet.model_copy(update={"grace": over}))
+    for member in fleet.members:
+        if member.id in grace.resting:
+            decision = decision.then(roused(decision.fleet, member))
+    return decision.then(not_awaited(decision.fleet))
 
 
 def _end_rollouts(fleet: Fleet, now: datetime, message: str) -> Decision:
-    decision = Decision(fleet)
+    decision = Decision(without_rollbacks(fleet, *Environment))
     for member in fleet.members:
         if not member.status.is_terminal:
             transition = Transition("deployment.cancelled", member.id, now, None, {"message": message})
             decision = decision.then(give_up(decision.fleet, member, Status.CANCELLED, message, transition))
     return decision
-
-
-def _why_not_live(fleet: Fleet, order: Switch) -> str:
-    if order.live:
-        return ""
-    if order.environment in fleet.pinned:
-        return "The environment is pinned by a rollback; promote this deployment to lift the pin."
-    return "A newer deployment is live; roll back to this one if you want it."

@@ -1,21 +1,26 @@
 """InstanceService: starts and removes instances for those who only decide, and reports back.
 
-wake ──> healthy or not ──> DeploymentService.woken
-stop ──> routes forget them ──> removed, and seen to be gone
+    wake ──> healthy or not ──> DeploymentService.woken
+    stop ──> routes forget them ──> removed, and seen to be gone
+
+Object key: deployment id. It works, although it is an object: what starts instances and what removes them must not run
+side by side. Nobody who has to be answered waits for this key. `upkeep` has a key of its own.
 """
 
 import logging
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from restate import Context, Service
+from restate import ObjectContext, VirtualObject
 
 from lifecycle import clock, policies, resources
 from lifecycle.deploy import launch, routing, routing_store, store
 from lifecycle.deploy.model import Woken
 from lifecycle.models import Durable
 
-instance_service = Service(
+UPKEEP = "upkeep"  # the key of `upkeep`
+
+instance_service = VirtualObject(
     "InstanceService",
     description="Starts and removes the instances of a deployment.",
     ingress_private=True,
@@ -32,10 +37,11 @@ _log = logging.getLogger(__name__)
 
 
 class Target(Durable):
-    """The instances of one deployment."""
+    """The instances of one deployment. `number` is that of an order to wake them, for the answer."""
 
     project: str
     deployment: str
+    number: int = 0
 
 
 class Missing(Durable):
@@ -45,12 +51,13 @@ class Missing(Durable):
 
 
 @instance_service.handler()
-async def wake(ctx: Context, target: Target) -> None:
+async def wake(ctx: ObjectContext, target: Target) -> None:
     """Start the instances again, and say when they are healthy."""
     health = await _wake(ctx, target)
     await ctx.object_call(routing.refresh, target.project, None)
     message = Woken(
         deployment=target.deployment,
+        number=target.number,
         now=datetime.fromtimestamp(await ctx.time(), UTC),
         healthy=health.ready,
         message=health.message,
@@ -59,7 +66,7 @@ async def wake(ctx: Context, target: Target) -> None:
 
 
 @instance_service.handler()
-async def stop(ctx: Context, target: Target) -> None:
+async def stop(ctx: ObjectContext, target: Target) -> None:
     """Remove the instances, after the gateway has stopped sending to them."""
     await ctx.run_typed("unwant", _unwant, policies.DATABASE.options(type(None)), target=target)
     await ctx.object_call(routing.refresh, target.project, None)
@@ -67,22 +74,22 @@ async def stop(ctx: Context, target: Target) -> None:
 
 
 @instance_service.handler()
-async def mend(ctx: Context, target: Target) -> None:
-    """Start what is missing of instances that are wanted, and let the gateway know where it is."""
-    await ctx.run_typed("start", _start, policies.PLATFORM.options(launch.Launch), target=target)
+async def mend(ctx: ObjectContext, target: Target) -> None:
+    """Start what is missing of instances that are still wanted, and let the gateway know where it is."""
+    await ctx.run_typed("mend", _mend, policies.PLATFORM.options(type(None)), target=target)
     await ctx.object_call(routing.refresh, target.project, None)
 
 
 @instance_service.handler()
-async def upkeep(ctx: Context) -> None:
+async def upkeep(ctx: ObjectContext) -> None:
     """Bring gateway and instances to what the database says; what cannot be reached waits for the next time."""
     await ctx.run_typed("synchronise-gateway", _synchronise, policies.ENGINE.options(type(None)))
     missing = await ctx.run_typed("look-for-missing", _missing, policies.ENGINE.options(Missing))
     for target in missing.targets:
-        ctx.service_send(mend, target)
+        ctx.object_send(mend, target.deployment, target)
 
 
-async def _wake(ctx: Context, target: Target) -> launch.Health:
+async def _wake(ctx: ObjectContext, target: Target) -> launch.Health:
     started = await ctx.run_typed("start", _start, policies.PLATFORM.options(launch.Launch), target=target)
     if started.refused:
         return launch.Health(ready=False, gone=True, message=started.refused)
@@ -101,6 +108,12 @@ async def _start(target: Target) -> launch.Launch:
     if listing is None:
         return launch.Launch(refused="The deployment is gone.")
     return await launch.start(listing.spec)
+
+
+async def _mend(target: Target) -> None:
+    listing = await store.find(resources.current().db, target.deployment)
+    if listing is not None and listing.running:
+        await launch.start(listing.spec)
 
 
 async def _look(target: Target) -> launch.Health:

@@ -36,6 +36,8 @@ _LOG_LINES = 20
 # A platform starts an instance again that ended; one that ends so often in a rollout will not stay.
 _MOST_RESTARTS = 3
 _LARGEST_OPENAPI = 2 * 1024 * 1024
+# So much of an answer to a health check is read: hanging up on it would leave an error in the log of the instance.
+_LARGEST_HEALTH = 64 * 1024
 
 
 class Launch(Durable):
@@ -131,7 +133,13 @@ async def stop(deployment: str) -> None:
 
 
 async def stop_project(project: str) -> None:
-    """Remove every instance of a project, and look that none is left."""
+    """Remove every instance of a project, and look that none is left.
+
+    Raises:
+        PlatformDownError: a platform does not answer, still has one, or is not known here although it should have one.
+    """
+    for instance in await store.instances(resources.current().db, project=project):
+        _platform(instance.region)
     await _remove_all(project=project)
 
 
@@ -191,6 +199,7 @@ async def _look_at(session: aiohttp.ClientSession, spec: Spec, instance: store.I
     await store.place_instances(resources.current().db, {instance.id: found.address})
     try:
         async with session.get(f"http://{found.address}{spec.health_path}", allow_redirects=False) as response:
+            await response.content.read(_LARGEST_HEALTH)
             if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return Health(ready=True)
             return Health(ready=False, message=f"GET {spec.health_path} answers {response.status}.")

@@ -44,6 +44,8 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.READY, Status.FAILED, Status.CANCELLED, Status.SUPERSEDED, Status.STOPPED})
+# Nothing of these is wanted any more.
+ENDED = TERMINAL - {Status.READY}
 
 
 class Spec(Durable):
@@ -83,12 +85,27 @@ class Spec(Durable):
     created_at: datetime
 
 
+class Waking(Durable):
+    """The instances of a deployment are being started again, and are not healthy yet.
+
+    Attributes:
+        number: of the order; an answer to an older one says nothing any more.
+        rolls_back: the deployment goes live as soon as they are.
+        actor: who asked for it; None: it came by itself.
+    """
+
+    number: int
+    rolls_back: bool = False
+    actor: Actor | None = None
+
+
 class Member(Durable):
     """One deployment as decisions need it.
 
     Attributes:
         number: counts the deployments of the project; a newer one is never overtaken by an older one.
-        running: its instances are wanted.
+        running: its instances are wanted, and were healthy when last heard of.
+        waking: they are wanted, and are being started again.
         replaced: what was live in its environment before it, to go back to.
     """
 
@@ -98,6 +115,7 @@ class Member(Durable):
     branch: str | None = None
     status: Status
     running: bool = False
+    waking: Waking | None = None
     replaced: str | None = None
     message: str = ""
 
@@ -109,20 +127,13 @@ class Grace(Durable):
         over: it was cancelled, and the deployments in `waking` are not healthy again yet.
         suspended: its hosts answer 410.
         resting: deployments whose instances were stopped, to be started again by a cancel.
-        waking: of those, the ones that a cancel has not brought back yet.
+        waking: those that a cancel brings back, and that are not healthy again yet.
     """
 
     over: bool = False
     suspended: bool
     resting: tuple[str, ...] = ()
     waking: tuple[str, ...] = ()
-
-
-class Wake(Durable):
-    """A rollback that waits until the instances of its target are healthy."""
-
-    target: str
-    actor: Actor | None = None
 
 
 class Fleet(Durable):
@@ -138,7 +149,7 @@ class Fleet(Durable):
         rolling: the rollout that runs; one at a time.
         queued: those that wait for it, oldest first.
         switch: number of the last switch; a newer one is never undone by an older message.
-        waking: a rollback under way.
+        roused: number of the last order to start instances again.
         followed: generation of the last thing heard of the project's deletion.
         sealed: the project is being purged.
     """
@@ -153,7 +164,7 @@ class Fleet(Durable):
     rolling: str | None = None
     queued: tuple[Spec, ...] = ()
     switch: int = 0
-    waking: Wake | None = None
+    roused: int = 0
     grace: Grace | None = None
     followed: int = 0
     sealed: bool = False
@@ -217,9 +228,10 @@ class Follow(Durable):
 
 
 class Woken(Durable):
-    """Instances were started again and are healthy, or could not be."""
+    """Instances were started again and are healthy, or could not be. `number` is the order's; 0: it does not say."""
 
     deployment: str
+    number: int = 0
     now: datetime
     healthy: bool
     message: str = ""

@@ -8,13 +8,16 @@ what the database says. So an order that is repeated, or late, does no harm. Dec
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import NamedTuple
 
 from restate import ObjectContext, VirtualObject
 
 from lifecycle import clock, policies, resources
-from lifecycle.deploy import domains, routing_store, sentinel, store
+from lifecycle.deploy import domains, routing_store, sentinel, steps, store
 from lifecycle.deploy.gateway import Change
 from lifecycle.deploy.model import Environment, Spec, Switch, Switched
+from lifecycle.deploy.steps import Step
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Durable
 
@@ -43,14 +46,15 @@ class CustomDomain(Durable):
 async def assign_domains(ctx: ObjectContext, spec: Spec) -> None:
     """Reserve the generated names of a deployment, and let the gateway know where its instances are."""
     await ctx.run_typed("claim-names", _claim, policies.DATABASE.options(type(None)), spec=spec)
-    await _publish(ctx)
+    await _publish(ctx, Waiting(deployment=spec.id, step=Step.ASSIGN.name))
 
 
 @routing_service.handler(ingress_private=True)
 async def switch_domains(ctx: ObjectContext, order: Switch) -> None:
     """Move routes, live pointer and pin in one piece; answers when the gateway has confirmed it."""
     await ctx.run_typed("move-routes", _move, policies.DATABASE.options(type(None)), project=ctx.key(), order=order)
-    await _tell_gateway(ctx)
+    waiting = Waiting(deployment=order.deployment, step=Step.ACTIVATE.name) if order.tells_rollout else None
+    await _tell_gateway(ctx, waiting)
     message = Switched(order=order, now=datetime.fromtimestamp(await ctx.time(), UTC))
     # An answer upward is a send by name: an import would make a ring of services that wait for each other.
     ctx.generic_send("DeploymentService", "switched", message.model_dump_json().encode(), key=ctx.key())
@@ -107,19 +111,32 @@ async def remove_domain(ctx: ObjectContext, domain: CustomDomain) -> None:
     )
 
 
+class Waiting(NamedTuple):
+    """The rollout that waits for the gateway, and shows why; none waits for most changes."""
+
+    deployment: str | None = None
+    step: str = ""
+
+
 class Claim(Durable):
     """Whether a domain belongs to the project that asked for it."""
 
     ours: bool
 
 
-async def _publish(ctx: ObjectContext) -> None:
+async def _publish(ctx: ObjectContext, waiting: Waiting | None = None) -> None:
     await ctx.run_typed("write-configs", _refresh, policies.DATABASE.options(type(None)), project=ctx.key())
-    await _tell_gateway(ctx)
+    await _tell_gateway(ctx, waiting)
 
 
-async def _tell_gateway(ctx: ObjectContext) -> None:
-    await ctx.run_typed("tell-gateway", _apply, policies.GATEWAY.options(type(None)), project=ctx.key(), gone=[])
+async def _tell_gateway(ctx: ObjectContext, waiting: Waiting | None = None) -> None:
+    await ctx.run_typed(
+        "tell-gateway",
+        _tell,
+        policies.GATEWAY.options(type(None)),
+        project=ctx.key(),
+        waiting=waiting or Waiting(),
+    )
 
 
 async def _claim(spec: Spec) -> None:
@@ -162,6 +179,13 @@ async def _refresh(project: str) -> None:
 
 async def _clear(project: str) -> None:
     await routing_store.clear(resources.current().db, project)
+
+
+async def _tell(project: str, waiting: Waiting) -> None:
+    if waiting.deployment is None:
+        await _apply(project, [])
+    else:
+        await steps.showing_trouble(waiting.deployment, Step[waiting.step], partial(_apply, project, []))
 
 
 async def _apply(project: str, gone: list[str]) -> None:

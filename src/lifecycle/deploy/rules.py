@@ -13,9 +13,21 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from lifecycle.deploy.decision import Decision, Rouse, Transition
-from lifecycle.deploy.model import Act, Deploy, Fleet, Member, Spec, Status, Wake
-from lifecycle.deploy.moves import begin_next, give_up, known, make_live, retired, roll_back, with_pin
+from lifecycle.deploy.decision import Decision, Transition
+from lifecycle.deploy.model import ENDED, Act, Deploy, Fleet, Member, Spec, Status
+from lifecycle.deploy.moves import (
+    begin_next,
+    give_up,
+    make_live,
+    needed,
+    queued,
+    retired,
+    roll_back,
+    roused,
+    with_member,
+    with_pin,
+    without_rollbacks,
+)
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor, Role
 
@@ -51,8 +63,7 @@ def deploy(fleet: Fleet, command: Deploy) -> Decision:
 
 def cancel(fleet: Fleet, command: Act) -> Decision:
     """Give a rollout up. Routes that moved already go back; cancelling twice changes nothing."""
-    _require(command.actor)
-    member = known(fleet, command.deployment)
+    member = _target(fleet, command)
     if member.status is Status.CANCELLED:
         return Decision(fleet)
     if member.status.is_terminal:
@@ -64,8 +75,7 @@ def cancel(fleet: Fleet, command: Act) -> Decision:
 
 def rollback(fleet: Fleet, command: Act) -> Decision:
     """Make an earlier deployment live and keep it there: the environment is pinned. A stopped one is woken first."""
-    _require(command.actor)
-    member = known(fleet, command.deployment)
+    member = _target(fleet, command)
     _refuse_ending(fleet)
     if fleet.live.get(member.environment) is None:
         raise LifecycleError(Code.NOTHING_LIVE, environment=member.environment.value)
@@ -73,34 +83,36 @@ def rollback(fleet: Fleet, command: Act) -> Decision:
     if member.status not in (Status.READY, Status.STOPPED):
         raise LifecycleError(Code.DEPLOYMENT_NOT_READY, deployment=member.id, status=member.status.value)
     if member.running:
-        # Whatever waits for another target to wake up is not wanted any more.
-        return roll_back(fleet.model_copy(update={"waking": None}), member, command.now, command.actor)
-    waking = Wake(target=member.id, actor=command.actor)
+        return roll_back(fleet, member, command.now, command.actor)
+    if member.waking is not None and member.waking.rolls_back and member.waking.actor is not None:
+        return Decision(fleet)
+    fleet = without_rollbacks(fleet, member.environment)
     begun = Transition("deployment.rollback_begun", member.id, command.now, command.actor)
-    return Decision(fleet.model_copy(update={"waking": waking}), (Rouse(member.id),)).noting(begun)
+    return roused(fleet, member, rolls_back=True, actor=command.actor).noting(begun)
 
 
 def promote(fleet: Fleet, command: Act) -> Decision:
     """Make a ready deployment live and lift the pin; of the pinned one itself, only lift the pin."""
-    _require(command.actor)
-    member = known(fleet, command.deployment)
+    member = _target(fleet, command)
     _refuse_ending(fleet)
     if member.status is Status.STOPPED:
         raise LifecycleError(Code.DEPLOYMENT_STOPPED, deployment=member.id)
     if member.status is not Status.READY:
         raise LifecycleError(Code.DEPLOYMENT_NOT_READY, deployment=member.id, status=member.status.value)
-    if member.environment not in fleet.pinned:
+    live = fleet.live.get(member.environment)
+    if live != member.id:
+        _refuse_waking(member)
+        fleet = with_member(fleet, member.model_copy(update={"replaced": live}))
+    elif member.environment not in fleet.pinned:
         _refuse_live(fleet, member)
-    unpinned = with_pin(fleet.model_copy(update={"waking": None}), member.environment, pinned=False)
-    decision = make_live(unpinned, member)
+    decision = make_live(with_pin(fleet, member.environment, pinned=False), member)
     return decision.noting(Transition("deployment.promoted", member.id, command.now, command.actor))
 
 
 def stop(fleet: Fleet, command: Act) -> Decision:
-    """Stop a deployment that is not live; stopping twice changes nothing."""
-    _require(command.actor)
-    member = known(fleet, command.deployment)
-    if fleet.is_live(member.id):
+    """Stop a deployment that is not live, nor would be if the live one failed; stopping twice changes nothing."""
+    member = _target(fleet, command)
+    if needed(fleet, member):
         raise LifecycleError(Code.DEPLOYMENT_LIVE, deployment=member.id)
     if member.status not in (Status.READY, Status.STOPPED):
         raise LifecycleError(Code.DEPLOYMENT_NOT_READY, deployment=member.id, status=member.status.value)
@@ -108,14 +120,15 @@ def stop(fleet: Fleet, command: Act) -> Decision:
 
 
 def wake(fleet: Fleet, command: Act) -> Decision:
-    """Start a stopped deployment again, into standby."""
-    _require(command.actor)
-    member = known(fleet, command.deployment)
+    """Start a stopped deployment again, into standby. Waking twice changes nothing."""
+    member = _target(fleet, command)
     _refuse_ending(fleet)
     if member.status is not Status.STOPPED:
         raise LifecycleError(Code.DEPLOYMENT_NOT_STOPPED, deployment=member.id, status=member.status.value)
+    if member.waking is not None:
+        return Decision(fleet)
     begun = Transition("deployment.wake_begun", member.id, command.now, command.actor)
-    return Decision(fleet, (Rouse(member.id),)).noting(begun)
+    return roused(fleet, member, actor=command.actor).noting(begun)
 
 
 ACTIONS = {"cancel": cancel, "promote": promote, "rollback": rollback, "stop": stop, "wake": wake}
@@ -142,6 +155,14 @@ def _require(actor: Actor) -> None:
         raise LifecycleError(Code.ROLE_REQUIRED, required=Role.OPERATOR.value, role=actor.role.value)
 
 
+def _target(fleet: Fleet, command: Act) -> Member:
+    _require(command.actor)
+    member = fleet.member(command.deployment)
+    if member is None or command.actor.workspace != fleet.workspace:
+        raise LifecycleError(Code.DEPLOYMENT_NOT_FOUND, deployment=command.deployment)
+    return member
+
+
 def _refuse_ending(fleet: Fleet) -> None:
     if fleet.sealed or (fleet.grace is not None and not fleet.grace.over):
         raise LifecycleError(Code.PROJECT_ENDING, project=fleet.project)
@@ -152,12 +173,17 @@ def _refuse_live(fleet: Fleet, member: Member) -> None:
         raise LifecycleError(Code.DEPLOYMENT_ALREADY_LIVE, deployment=member.id)
 
 
+def _refuse_waking(member: Member) -> None:
+    if not member.running:
+        raise LifecycleError(Code.DEPLOYMENT_NOT_READY, deployment=member.id, status="waking")
+
+
 def _supersede(fleet: Fleet, newer: Spec, now: datetime) -> Decision:
     decision = Decision(fleet)
     for spec in fleet.queued:
         if spec.branch is None or (spec.branch, spec.environment) != (newer.branch, newer.environment):
             continue
-        member = known(decision.fleet, spec.id)
+        member = queued(decision.fleet, spec)
         transition = Transition("deployment.superseded", spec.id, now, None, {"by": newer.id})
         message = f"Superseded by {newer.id}."
         decision = decision.then(give_up(decision.fleet, member, Status.SUPERSEDED, message, transition))
@@ -166,7 +192,11 @@ def _supersede(fleet: Fleet, newer: Spec, now: datetime) -> Decision:
 
 def _forget(fleet: Fleet) -> Fleet:
     """Without the oldest deployments that nothing needs any more."""
-    wanted = {*fleet.live.values(), fleet.rolling, *(member.replaced for member in fleet.members)}
-    idle = [one.id for one in fleet.members if one.status.is_terminal and not one.running and one.id not in wanted]
-    forgotten = set(idle[: max(0, len(idle) - REMEMBERED)])
+    wanted = {*fleet.live.values(), fleet.rolling, *(one.replaced for one in fleet.members if fleet.is_live(one.id))}
+    over = [
+        one.id
+        for one in fleet.members
+        if one.status in ENDED and not one.running and one.waking is None and one.id not in wanted
+    ]
+    forgotten = set(over[: max(0, len(over) - REMEMBERED)])
     return fleet.model_copy(update={"members": tuple(one for one in fleet.members if one.id not in forgotten)})

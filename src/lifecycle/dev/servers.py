@@ -96,6 +96,7 @@ class MariaDb:
             "--no-defaults",
             *_as_root(),
             f"--datadir={root}/data",
+            f"--tmpdir={root}/temporary",  # a server that starts removes the temporary tables of others in a shared one
             f"--socket={root}/db.sock",
             f"--pid-file={root}/db.pid",
             f"--bind-address={_HOST}",
@@ -114,6 +115,7 @@ class MariaDb:
 
     async def start(self) -> None:
         """Create the data directory unless it is there, start, and wait until a query is answered."""
+        (self._root / "temporary").mkdir(parents=True, exist_ok=True)
         if not (self._root / "data" / "mysql").exists():
             await asyncio.to_thread(self._install)
         self.child.start()
@@ -132,7 +134,6 @@ class MariaDb:
 
     def _install(self) -> None:
         shutil.rmtree(self._root / "data", ignore_errors=True)
-        self._root.mkdir(parents=True, exist_ok=True)
         # One statement a line. Anonymous users would shadow ours on loopback.
         statements = (
             "DELETE FROM mysql.global_priv WHERE User = ''",
@@ -148,6 +149,7 @@ class MariaDb:
                 _program("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={self._root}/data",
+                f"--tmpdir={self._root}/temporary",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 "--skip-name-resolve",

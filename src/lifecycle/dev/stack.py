@@ -56,6 +56,7 @@ class Stack:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
+        self._absolute = root.resolve()
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(root / "lock")
         (root / "ready.json").unlink(missing_ok=True)
@@ -108,7 +109,7 @@ class Stack:
             "LIFECYCLE_DELETION_EXPEDITE_FLOOR": "1s",
             "LIFECYCLE_DELETION_RELEASE_NOTICE": "1m",
             "LIFECYCLE_RECONCILER_INTERVAL": "10s",
-            "LIFECYCLE_REGIONS": f"{REGION}=process:{self.root.resolve()}/instances",
+            "LIFECYCLE_REGIONS": f"{REGION}=process:{self._absolute}/instances",
             "LIFECYCLE_DEPLOY_APEX": APEX,
             "LIFECYCLE_DEPLOY_SOURCE_FOLDER": str(self.root / "sources"),
             "LIFECYCLE_GATEWAY_FOLDER": str(self.root / "gateway"),
@@ -161,13 +162,8 @@ class Stack:
         (self.root / "ready.json").unlink(missing_ok=True)
         for part in (self.api, self.engine, self.worker, self.database, self.gateway):
             await part.child.stop()
-        await self._remove_instances()
+        await _remove_instances(self._absolute)
         self._lock.close()
-
-    async def _remove_instances(self) -> None:
-        instances = ProcessPlatform(self.root.resolve() / "instances")
-        for instance in await instances.find():
-            await instances.remove(instance.id, grace=_INSTANCE_GRACE)
 
     async def _is_registered(self) -> bool:
         return await answers(f"{self.api_url}/readyz")
@@ -210,14 +206,21 @@ class Stack:
 
 
 def erase(root: Path) -> None:
-    """Remove everything that a stack left in `root`.
+    """Remove everything that a stack left in `root`, instances that it could not stop included.
 
     Raises:
         AlreadyRunningError: a stack runs there.
     """
     if root.exists():
         _lock(root / "lock").close()
+        asyncio.run(_remove_instances(root.resolve()))
         shutil.rmtree(root)
+
+
+async def _remove_instances(root: Path) -> None:
+    instances = ProcessPlatform(root / "instances")
+    for instance in await instances.find():
+        await instances.remove(instance.id, grace=_INSTANCE_GRACE)
 
 
 def _lock(path: Path) -> IO[str]:

@@ -5,6 +5,7 @@
     wake-up gone   ──> armed again with the same due time, and an alarm
     overdue        ──> armed again, and an alarm
     purge ended by hand ──> begun again, and an alarm
+    rollout ended by hand ──> given up, and an alarm
     purge too long, invocation stuck, engine unreadable ──> an alarm
     gateway and instances ──> InstanceService.upkeep
 
@@ -20,8 +21,12 @@ from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
 from lifecycle import clock, policies, resources
 from lifecycle.clock import rfc3339
-from lifecycle.deploy.instances import upkeep
-from lifecycle.engine import Deadline, EngineDownError, Stuck
+from lifecycle.deploy.deployments import settle
+from lifecycle.deploy.instances import UPKEEP, upkeep
+from lifecycle.deploy.model import Settled, Status
+from lifecycle.deploy.standby import Wake as StandbyWake
+from lifecycle.deploy.standby import expire as standby_expire
+from lifecycle.engine import Deadline, EngineDownError, LostRollout, LostStandby, Stuck
 from lifecycle.ledger.entry import Entry
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable
@@ -35,6 +40,7 @@ STATE = "reconciler"
 _STUCK_AFTER_RETRIES = 5
 # A loop that has not swept for this many intervals is taken for dead and started anew.
 _DEAD_AFTER_INTERVALS = 3
+_ENDED_BY_HAND = "Its rollout was ended in the engine."
 
 reconciler = VirtualObject(
     "Reconciler",
@@ -71,6 +77,8 @@ class Look(Durable):
     missing: tuple[Deadline, ...] = ()
     overdue: tuple[Deadline, ...] = ()
     lost: tuple[Deadline, ...] = ()
+    standbys: tuple[LostStandby, ...] = ()
+    rollouts: tuple[LostRollout, ...] = ()
     findings: tuple[Finding, ...] = ()
     complete: bool = True
 
@@ -95,15 +103,22 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     if wake.generation != state.generation:
         return
     ctx.object_send(sweep, KEY, wake, send_delay=resources.current().settings.reconciler_interval)
-    ctx.service_send(upkeep, None)
+    ctx.object_send(upkeep, UPKEEP, None)
     look = await ctx.run_typed("look", _look, policies.ENGINE.options(Look))
+    since = {(finding.kind, finding.subject): finding.since for finding in state.findings}
     late = {deadline.project: deadline for deadline in (*look.missing, *look.overdue)}
     for deadline in late.values():
         delay = max(deadline.moment - look.now, timedelta(milliseconds=1))
         ctx.object_send(expire, deadline.project, Wake(generation=deadline.generation), send_delay=delay)
+    for standby in look.standbys:
+        object_wake = StandbyWake(generation=standby.generation)
+        ctx.object_send(standby_expire, standby.deployment, object_wake, send_delay=clock.until(standby.moment))
+    for rollout in look.rollouts:
+        if ("rollout_lost", rollout.project) in since:  # seen by the last sweep too: it is not just beginning
+            ended = Settled(deployment=rollout.deployment, status=Status.FAILED, now=look.now, message=_ENDED_BY_HAND)
+            ctx.object_send(settle, rollout.project, ended)
     for deadline in look.lost:
         ctx.object_send(resume_purge, deadline.project, Wake(generation=deadline.generation))
-    since = {(finding.kind, finding.subject): finding.since for finding in state.findings}
     seen = tuple(
         new.model_copy(update={"since": since.get((new.kind, new.subject), new.since)}) for new in look.findings
     )
@@ -164,6 +179,8 @@ async def _look() -> Look:
         overdue = await engine.overdue(before=now - settings.deletion_overdue_after)
         purges = await engine.long_purges(started_before=now - settings.deletion_purge_budget)
         lost = await engine.lost_purges(started_before=now - settings.deletion_overdue_after)
+        standbys = await engine.missing_standbys()
+        rollouts = await engine.lost_rollouts()
         stuck = await engine.stuck(retries=_STUCK_AFTER_RETRIES)
     except EngineDownError as error:
         _log.warning("alarm kind=engine_unreadable %s", error)
@@ -175,10 +192,19 @@ async def _look() -> Look:
         ("purge_over_budget", purges, "See what its step says in the engine."),
     )
     findings = [_finding(kind, one, now, hint) for kind, deadlines, hint in found for one in deadlines]
+    findings += [_rollout_finding(one, now) for one in rollouts]
     findings += [_stuck_finding(one, now) for one in stuck]
     for finding in findings:
         _log.warning("alarm kind=%s subject=%s %s", finding.kind, finding.subject, finding.detail)
-    return Look(now=now, missing=tuple(missing), overdue=tuple(overdue), lost=tuple(lost), findings=tuple(findings))
+    return Look(
+        now=now,
+        missing=tuple(missing),
+        overdue=tuple(overdue),
+        lost=tuple(lost),
+        standbys=tuple(standbys),
+        rollouts=tuple(rollouts),
+        findings=tuple(findings),
+    )
 
 
 def _finding(kind: str, deadline: Deadline, now: datetime, hint: str) -> Finding:
@@ -188,6 +214,17 @@ def _finding(kind: str, deadline: Deadline, now: datetime, hint: str) -> Finding
         workspace=deadline.workspace,
         detail=f"generation {deadline.generation}, since {rfc3339(deadline.moment)}",
         hint=hint,
+        since=now,
+    )
+
+
+def _rollout_finding(rollout: LostRollout, now: datetime) -> Finding:
+    return Finding(
+        kind="rollout_lost",
+        subject=rollout.project,
+        workspace=rollout.workspace,
+        detail=f"the rollout of {rollout.deployment} is not carried out by anybody",
+        hint="It is given up with the next sweep, and what it started is removed; somebody had ended it.",
         since=now,
     )
 

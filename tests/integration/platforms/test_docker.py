@@ -1,60 +1,29 @@
 """What only the Docker platform promises: images from registries, builds, and what containers may do."""
 
 import asyncio
-import io
 import json
 import re
-import shutil
 import socket
-import tarfile
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from lifecycle.deploy.platforms.docker import DockerPlatform
 from lifecycle.deploy.platforms.platform import Built, InstanceStatus, PlatformDownError, Refused, Running
-from lifecycle.dev import ports
-from lifecycle.dev.process import Child
 from tests.integration.platforms.kits import AT_ONCE, COMMANDS, DockerKit, answers
-from tests.support import docker
+from tests.support import containers as containers_support
 from tests.support.docker import BUSYBOX_IMAGE
 from tests.support.waiting import eventually
-
-_REGISTRY_SETTINGS = """
-version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}}}}}
-http: {{addr: "{address}"}}
-"""
 
 
 @pytest.fixture(scope="module")
 async def registry(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """A real registry on this machine, by its address; no login is needed."""
-    folder = tmp_path_factory.mktemp("registry")
-    port = ports.assign(("registry",), remembered=folder / "ports.json", given={})["registry"]
-    address, settings = f"127.0.0.1:{port}", folder / "settings.yml"
-    settings.write_text(_REGISTRY_SETTINGS.format(folder=folder / "data", address=address))
-    command = (docker.program("docker-registry"), "serve", str(settings))
-    child = Child("docker-registry", command, environment={}, log=folder / "log")
-    child.start()
-
-    async def is_ready() -> bool:
-        try:
-            async with aiohttp.ClientSession() as client, client.get(f"http://{address}/v2/") as answer:
-                return answer.status == 200
-        except aiohttp.ClientError:
-            return False
-
-    try:
-        await child.wait_until(is_ready, within=timedelta(seconds=20))
+    """A real registry on this machine, by its address."""
+    async with containers_support.registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        await child.stop()
-        shutil.rmtree(folder)
 
 
 async def test_an_image_comes_from_its_registry_by_digest(containers: DockerKit, registry: str) -> None:
@@ -277,9 +246,5 @@ async def _inspect(kit: DockerKit, container: str) -> dict[str, Any]:
 
 def _tarball(folder: Path, files: Mapping[str, str]) -> Path:
     path = folder / "source.tar"
-    with tarfile.open(path, "w") as tarball:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text.encode())
-            tarball.addfile(entry, io.BytesIO(text.encode()))
+    path.write_bytes(containers_support.tarball(files))
     return path

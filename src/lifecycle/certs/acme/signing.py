@@ -1,0 +1,65 @@
+"""Who signs a request, and how (RFC 8555, section 6.2)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from acme import jws
+from acme.client import ClientNetwork
+from josepy import json_util, jwa, jwk
+from josepy.errors import DeserializationError
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+_ALGORITHMS: Mapping[str | None, jwa.JWASignature] = MappingProxyType(
+    {"RSA": jwa.RS256, "P-256": jwa.ES256, "P-384": jwa.ES384}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signs a request.
+
+    Attributes:
+        key: PEM of the private key: RSA, P-256 or P-384.
+        account: URL of the account; None signs with the bare key, as for a new account, or a revocation by the key of
+            the certificate itself.
+    """
+
+    key: bytes = field(repr=False)
+    account: str | None = None
+
+    @property
+    def jwk(self) -> jwk.JWK:
+        """The key as JOSE has it."""
+        return jwk.JWK.load(self.key)
+
+
+def nonce_in(headers: Mapping[str, str]) -> bytes | None:
+    """The nonce that came with an answer; one that is not base64url is ignored (RFC 8555, section 6.5.1)."""
+    text = headers.get(ClientNetwork.REPLAY_NONCE_HEADER, "")
+    try:
+        return json_util.decode_b64jose(text) if _BASE64URL.fullmatch(text) else None
+    except DeserializationError:
+        return None
+
+
+def signed(signer: Signer, url: str, body: bytes, *, nonce: bytes | None) -> str:
+    """The JWS of a request (RFC 8555, section 6.2), with the account's URL or else the public key."""
+    key = signer.jwk
+    made = jws.JWS.sign(body, key=key, alg=algorithm(key), nonce=nonce, url=url, kid=signer.account)
+    return str(made.json_dumps())
+
+
+def algorithm(key: jwk.JWK) -> jwa.JWASignature:
+    """The signature algorithm of a key.
+
+    Raises:
+        ValueError: no CA takes keys of this sort.
+    """
+    if isinstance(key, jwk.JWKRSA):
+        return _ALGORITHMS["RSA"]
+    curve = key.fields_to_partial_json().get("crv") if isinstance(key, jwk.JWKEC) else None
+    if curve not in _ALGORITHMS:
+        raise ValueError("an account key is RSA, P-256 or P-384")
+    return _ALGORITHMS[curve]

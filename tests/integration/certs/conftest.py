@@ -1,0 +1,39 @@
+"""Certificate authorities: the Pebble that is installed, and a newer one where it could be had."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import JsonValue
+
+from tests.integration.certs.authority import NEWER, Lab, Wire, laboratory, wired
+
+
+@pytest.fixture(scope="session")
+async def lab() -> AsyncIterator[Lab]:
+    """The installed Pebble, with a second root and one blocked domain."""
+    options: dict[str, JsonValue] = {"domainBlocklist": ["blocked-domain.example"]}
+    async with laboratory(options=options, environment={"PEBBLE_ALTERNATE_ROOTS": "1"}) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+async def newer() -> AsyncIterator[Lab]:
+    """A Pebble with renewal information and profiles, one of which lives a minute."""
+    if not (NEWER / "pebble").exists():
+        pytest.skip("no Pebble with renewal information: 'scripts/setup --tests' could not fetch one")
+    profiles: dict[str, JsonValue] = {
+        "classic": {"description": "90 days", "validityPeriod": 7_776_000},
+        "oneminute": {"description": "a minute", "validityPeriod": 60},
+    }
+    async with laboratory(programs=NEWER, options={"profiles": profiles}) as opened:
+        directory = opened.ca.directory()
+        if directory.renewal_info is None or not directory.profiles:
+            pytest.skip("the fetched Pebble offers no renewal information and profiles")
+        yield opened
+
+
+@pytest.fixture
+async def wire(lab: Lab) -> AsyncIterator[Wire]:
+    """The installed Pebble, behind a wire that can lose answers."""
+    async with wired(lab) as opened:
+        yield opened
