@@ -114,8 +114,12 @@ async def list_of_project(
 
 
 async def is_over(db: Database, deployment: str) -> bool:
-    """Whether the deployment has ended or is gone, so that nothing of it may be started."""
-    row = await db.one("SELECT status FROM deployments WHERE id = %s", deployment)
+    """Whether the deployment has ended, or is gone or going with its project, so that nothing of it may be started."""
+    row = await db.one(
+        "SELECT d.status FROM deployments d JOIN projects p ON p.id = d.project_id "
+        "WHERE d.id = %s AND p.state <> 'purging'",
+        deployment,
+    )
     return row is None or Status(row["status"]) in TERMINAL - {Status.READY, Status.STOPPED}
 
 
@@ -248,7 +252,8 @@ async def ready_instances(db: Database) -> Sequence[tuple[str, Instance]]:
     """The wanted instances of every deployment that is ready, each with its project."""
     rows = await db.all(
         "SELECT i.* FROM instances i JOIN deployments d ON d.id = i.deployment_id "
-        "WHERE d.running = TRUE AND d.status = 'ready'"
+        "JOIN projects p ON p.id = d.project_id "
+        "WHERE d.running = TRUE AND d.status = 'ready' AND p.state <> 'purging'"
     )
     return [
         (row["project_id"], Instance(row["id"], row["deployment_id"], row["region"], row["address"])) for row in rows

@@ -4,16 +4,20 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from lifecycle import clock, ids
-from lifecycle.deploy import instances, rollout, routing
+from lifecycle.deploy import instances, launch, rollout, routing
+from lifecycle.deploy.instances import Target
 from lifecycle.deploy.model import Act, Deploy, Environment, Fleet, Spec, Status
 from lifecycle.dev.stack import REGION, WORKSPACE
-from lifecycle.scheduler.model import Project
+from lifecycle.scheduler import purge
+from lifecycle.scheduler.model import Phase, Project, PurgeOrder, ReceiptLine
+from lifecycle.scheduler.purge import Subsystem
 from tests.support import deploy_checks, shop
 from tests.support.mortal import quiet
 from tests.support.waiting import eventually
@@ -84,6 +88,30 @@ def test_every_step_has_its_turn() -> None:
     for module, steps in STEPS.items():
         used = set(re.findall(r"run_typed\(\s*[^,]+,\s*(_\w+)", inspect.getsource(module)))
         assert used == {*steps, *ELSEWHERE[module]}
+
+
+async def test_nothing_is_started_again_while_its_project_is_purged(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks for missing instances in the middle of a purge does not bring back what it has removed."""
+    looks: list[bool] = []
+    remove, mend = vars(purge)["_remove"], vars(instances)["_mend"]
+
+    async def removing(subsystem: Subsystem, order: PurgeOrder, found: int) -> ReceiptLine:
+        line: ReceiptLine = await remove(subsystem=subsystem, order=order, found=found)
+        if subsystem.name == "instances":
+            looks.append(order.project.id in {project for project, _ in await launch.missing()})
+            await mend(Target(project=order.project.id, deployment=deployment))
+        return line
+
+    monkeypatch.setattr(purge, "_remove", removing)
+    project = await bench.project()
+    deployment = await _deployed(bench, project, "v1")
+    await bench.schedule(project, timedelta(seconds=1))
+    await bench.until(project, Phase.DELETED)
+
+    assert looks == [False]
+    assert await launch.count_project(project.id) == 0
 
 
 async def _deployed(bench: Workbench, project: Project, version: str) -> str:

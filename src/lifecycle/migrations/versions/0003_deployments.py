@@ -57,7 +57,7 @@ def upgrade() -> None:
         ) {_TABLE}""")
     op.execute(f"""
         CREATE TABLE IF NOT EXISTS instances (
-            id VARCHAR(60) NOT NULL PRIMARY KEY,
+            id VARCHAR(80) NOT NULL PRIMARY KEY,
             deployment_id VARCHAR(40) NOT NULL,
             project_id VARCHAR(40) NOT NULL,
             region VARCHAR(60) NOT NULL,
