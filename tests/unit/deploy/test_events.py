@@ -156,6 +156,16 @@ def test_settle_ready_of_one_that_serves_nothing_puts_it_into_standby() -> None:
     assert of_kind(settle(fleet, 3), Stand) == [Stand("dep_3")]
 
 
+def test_an_older_one_of_a_branch_serves_nothing_however_the_newest_is() -> None:
+    """The domain of the branch stays with its newest deployment, also while that one is stopped or not ready yet."""
+    both_stopped = stopped(stopped(rolled_out(fleet_of(2, branch="main"), 3), 1), 2)
+    assert of_kind(woken(ask("wake", both_stopped, 1).fleet, 1), Stand) == [Stand("dep_1")]
+
+    pinned = ask("rollback", rolled_out(fleet_of(1, branch="main"), 2), 1).fleet
+    promoted = ask("promote", finalizing(pinned, 3, branch="main"), 2)
+    assert of_kind(confirm(promoted.fleet, promoted), Stand) == [Stand("dep_1")]
+
+
 def test_settle_failed_removes_what_was_started() -> None:
     """The user learns why, the instances go, and the next rollout begins."""
     fleet = deploy(deploy(fleet_of(1), 2).fleet, 3).fleet
