@@ -254,6 +254,7 @@ def _answer(listing: store.Listing, fleet: Fleet | None, actor: Actor, **found: 
             shown |= {"status": member.status, "message": member.message}
         shown |= {
             "live": fleet.is_live(spec.id),
+            "running": member.running,
             "pinned": spec.environment in fleet.pinned,
             "available_actions": _available(rules.available_actions(fleet, spec.id, actor, clock.now())),
         }

@@ -15,8 +15,9 @@ from restate import Workflow, WorkflowContext, WorkflowSharedContext
 
 from lifecycle import clock, policies, resources
 from lifecycle.db import Connection, Database
-from lifecycle.deploy import deployments, launch, routing, routing_store
+from lifecycle.deploy import deployments, instances, launch, routing, routing_store
 from lifecycle.deploy import store as deploy_store
+from lifecycle.deploy.instances import Target
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Durable
 from lifecycle.receipts import signing
@@ -108,6 +109,12 @@ class Survey(Durable):
     found: Mapping[str, int]
 
 
+class Running(Durable):
+    """Deployments that have instances, or may get some."""
+
+    deployments: tuple[str, ...]
+
+
 class Burial(Durable):
     """The moment that the receipt states."""
 
@@ -156,6 +163,10 @@ async def _seal_deployments(ctx: WorkflowContext, order: PurgeOrder) -> None:
     while (await ctx.object_call(deployments.seal, order.project.id, None)).rolling:
         await ctx.sleep(_ROLLOUT_ENDS_WITHIN)
     await ctx.object_call(routing.clear, order.project.id, None)
+    # By the object that also starts them: whatever was starting some of them has ended before.
+    running = await ctx.run_typed("list-running", _running, policies.DATABASE.options(Running), order=order)
+    for deployment in running.deployments:
+        await ctx.object_call(instances.stop, deployment, Target(project=order.project.id, deployment=deployment))
 
 
 def order(project: Project, deletion: Deletion) -> PurgeOrder:
@@ -190,6 +201,11 @@ async def _survey(order: PurgeOrder) -> Survey:
     async with resources.current().precedence.work():
         await store.seal_project(resources.current().db, order)
         return Survey(found={one.name: await one.find(order.project.id) for one in SUBSYSTEMS})
+
+
+async def _running(order: PurgeOrder) -> Running:
+    wanted = await deploy_store.instances(resources.current().db, project=order.project.id)
+    return Running(deployments=tuple(dict.fromkeys(one.deployment for one in wanted)))
 
 
 async def _remove(subsystem: Subsystem, order: PurgeOrder, found: int) -> ReceiptLine:

@@ -256,6 +256,15 @@ def test_a_rollback_that_somebody_asked_for_survives_a_newer_deployment() -> Non
     assert woken(fleet, 1).fleet.live == {PRODUCTION: "dep_1"}
 
 
+def test_a_watch_minds_only_rollbacks_of_its_own_environment() -> None:
+    """Neither a wake without a purpose nor a rollback elsewhere keeps an ill deployment live."""
+    elsewhere = rolled_out(rolled_out(fleet_of(3), 4, environment=PREVIEW), 5, environment=PREVIEW)
+    fleet = ask("rollback", stopped(elsewhere, 4), 4).fleet
+    fleet = ask("wake", stopped(fleet, 1), 1).fleet
+
+    assert settle(fleet, 3, Status.FAILED, watched=True).fleet.live[PRODUCTION] == "dep_2"
+
+
 @pytest.mark.parametrize(
     "fleet",
     [

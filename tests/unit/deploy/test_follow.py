@@ -180,6 +180,10 @@ def test_a_deployment_made_while_the_others_come_back_goes_live() -> None:
     fleet = finalizing(called_off(scheduled(fleet_of(1)).fleet).fleet, 2)
     assert fleet.live == {PRODUCTION: "dep_2"}
 
+    ready = settle(fleet, 2)
+    assert of_kind(ready, Stand) == []
+    assert of_kind(woken(ready.fleet, 1), Stand) == [Stand("dep_1")]
+
     failed = settle(fleet, 2, Status.FAILED).fleet
     assert failed.live == {PRODUCTION: "dep_1"}
     assert running(woken(failed, 1).fleet) == ["dep_1", "dep_2"]

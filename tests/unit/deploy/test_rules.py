@@ -211,10 +211,12 @@ def test_rollback_twice_starts_instances_once() -> None:
 def test_rollback_to_one_that_wakes_up_already_only_says_why() -> None:
     """Somebody woke it a moment ago: its instances are not started a second time, and then it goes live."""
     fleet = ask("wake", stopped(fleet_of(2), 1), 1).fleet
-    decision = ask("rollback", fleet, 1)
+    decision = ask("rollback", fleet, 1, by=BOB)
+    done = woken(decision.fleet, 1)
 
     assert (decision.effects, actions(decision)) == ((), ["deployment.rollback_begun"])
-    assert woken(decision.fleet, 1).fleet.live == {PRODUCTION: "dep_1"}
+    assert done.fleet.live == {PRODUCTION: "dep_1"}
+    assert {transition.actor for transition in done.transitions} == {BOB}
 
 
 @pytest.mark.parametrize("action", ["rollback", "promote"])
@@ -271,6 +273,15 @@ def test_stop_ends_standby_and_removes_instances() -> None:
     assert decision.effects == (Keep("dep_1"), Rest("dep_1"))
     assert (one.status, one.running, actions(decision)) == (Status.STOPPED, False, ["deployment.stopped"])
     assert ask("stop", decision.fleet, 1) == Decision(decision.fleet)
+
+
+def test_stop_during_a_rollout_spares_only_what_may_be_needed_again() -> None:
+    """While the last step of a rollout goes on, what it replaced cannot be stopped; all the others can."""
+    fleet = finalizing(fleet_of(2), 3)
+
+    assert of_kind(ask("stop", fleet, 1), Rest) == [Rest("dep_1")]
+    with pytest.raises(LifecycleError):
+        ask("stop", fleet, 2)
 
 
 def test_stop_of_one_that_wakes_up_wins() -> None:
