@@ -177,9 +177,8 @@ def _switch(fleet: Fleet, member: Member, *, kinds: tuple[Kind, ...], tells_roll
 def _back(fleet: Fleet, member: Member) -> Decision:
     """Move every route of a deployment back to where it came from."""
     environment = member.environment
-    before = None if member.replaced is None else fleet.member(member.replaced)
-    usable = before is not None and before.status is Status.READY
-    target = before.id if before is not None and usable and fleet.is_live(member.id) else None
+    # It was ready then and is still: nobody stops what is needed.
+    target = member.replaced if fleet.is_live(member.id) else None
     order = Switch(
         number=fleet.switch + 1,
         environment=environment,

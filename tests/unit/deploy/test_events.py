@@ -248,6 +248,14 @@ def test_a_newer_deployment_makes_an_automatic_rollback_superfluous() -> None:
     assert woken(fleet, 1).fleet.live == {PRODUCTION: "dep_3"}
 
 
+def test_an_automatic_rollback_that_somebody_asks_for_is_theirs() -> None:
+    """Whoever asks for what begins by itself gets it, whatever goes live meanwhile."""
+    begun = settle(stopped(fleet_of(2), 1), 2, Status.FAILED, watched=True).fleet
+    fleet = rolled_out(ask("rollback", begun, 1).fleet, 3)
+
+    assert woken(fleet, 1).fleet.live == {PRODUCTION: "dep_1"}
+
+
 def test_a_rollback_that_somebody_asked_for_survives_a_newer_deployment() -> None:
     """What goes live while the target wakes up is live for a moment only; people get what they asked for."""
     fleet = rolled_out(ask("rollback", stopped(fleet_of(2), 1), 1).fleet, 3)

@@ -146,6 +146,7 @@ def test_cancel_after_the_routes_moved_moves_them_back() -> None:
 
     assert decision.effects == (Halt("dep_2"), Keep("dep_1"), Turn(order))
     assert (order.deployment, order.expected, order.back_from, order.kinds) == ("dep_1", "dep_2", "dep_2", LIVE_KINDS)
+    assert order.number == decision.fleet.switch == 3
     assert decision.fleet.live == {PRODUCTION: "dep_1"}
 
 
@@ -164,6 +165,15 @@ def test_cancel_of_one_that_did_not_go_live_moves_only_its_own_domains() -> None
     order = only(decision, Turn).switch
 
     assert (order.live, order.deployment, order.back_from, order.pinned) == (False, None, "dep_3", True)
+    assert decision.fleet.live == {PRODUCTION: "dep_1"}
+
+
+def test_cancel_of_one_that_is_not_live_any_more_leaves_what_is() -> None:
+    """After a rollback in the last moment of a rollout, cancelling that one moves no live domain."""
+    rolled_back = ask("rollback", finalizing(fleet_of(2), 3), 1).fleet
+    decision = ask("cancel", rolled_back, 3)
+
+    assert (only(decision, Turn).switch.live, only(decision, Turn).switch.deployment) == (False, None)
     assert decision.fleet.live == {PRODUCTION: "dep_1"}
 
 
@@ -243,14 +253,14 @@ def test_a_rollback_of_one_environment_leaves_that_of_another_alone() -> None:
 
 def test_promote_makes_it_live_and_lifts_the_pin() -> None:
     """After a promote newer deployments go live again, and an ill one would go back to what was live before it."""
-    pinned = ask("rollback", fleet_of(2), 1).fleet
-    decision = ask("promote", pinned, 2)
+    pinned = ask("rollback", fleet_of(3), 1).fleet
+    decision = ask("promote", pinned, 3)
     order = only(decision, Turn).switch
 
-    assert (order.deployment, order.expected, order.pinned) == ("dep_2", "dep_1", False)
-    assert (decision.fleet.live, decision.fleet.pinned) == ({PRODUCTION: "dep_2"}, ())
+    assert (order.deployment, order.expected, order.pinned) == ("dep_3", "dep_1", False)
+    assert (decision.fleet.live, decision.fleet.pinned) == ({PRODUCTION: "dep_3"}, ())
     assert actions(decision) == ["deployment.promoted"]
-    assert member(decision.fleet, 2).replaced == "dep_1"
+    assert member(decision.fleet, 3).replaced == "dep_1"
     assert of_kind(confirm(decision.fleet, decision), Stand) == [Stand("dep_1")]
 
 
