@@ -148,6 +148,10 @@ class Client:
         """Every deployment of a project as it stands."""
         return await self._call(f"DeploymentService/{quote(project, safe='')}/state", None, Fleet)
 
+    async def source_expected(self, deployment: str) -> bool:
+        """Whether a rollout still waits for its source."""
+        return await self._call(f"Rollout/{quote(deployment, safe='')}/source_expected", None, bool)
+
     async def source_uploaded(self, deployment: str) -> None:
         """Tell a rollout that its source is complete."""
         await self._call(f"Rollout/{quote(deployment, safe='')}/source_uploaded", None, type(None))

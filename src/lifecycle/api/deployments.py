@@ -145,7 +145,9 @@ async def upload(deployment: DeploymentRef, request: Request, context: ContextOf
     """
     require(actor, Role.OPERATOR)
     listing = await _find(context, actor, deployment)
-    if not listing.spec.source or listing.status.is_terminal:
+    # The rollout knows first whether it still waits; the database, for how it ended.
+    wanted = listing.spec.source and not listing.status.is_terminal
+    if not (wanted and await context.client.source_expected(deployment)):
         raise LifecycleError(Code.SOURCE_NOT_EXPECTED, deployment=deployment)
     await uploads.keep(
         request.stream(),

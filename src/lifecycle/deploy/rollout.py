@@ -79,9 +79,17 @@ async def instances_ready(ctx: WorkflowSharedContext) -> None:
 
 
 @rollout.handler()
+async def source_expected(ctx: WorkflowSharedContext) -> bool:
+    """Whether the tarball may still come."""
+    return all([await ctx.promise(name, type_hint=bool).peek() is None for name in (UPLOADED, HALTED)])
+
+
+@rollout.handler()
 async def source_uploaded(ctx: WorkflowSharedContext) -> None:
-    """The tarball is complete."""
-    await ctx.promise(UPLOADED, type_hint=bool).resolve(True)
+    """The tarball is complete; only the first time counts."""
+    uploaded = ctx.promise(UPLOADED, type_hint=bool)
+    if await uploaded.peek() is None:
+        await uploaded.resolve(True)
 
 
 async def _bring_up(ctx: WorkflowContext, spec: Spec, limits: Limits) -> str | None:
