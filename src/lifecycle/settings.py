@@ -141,6 +141,11 @@ class Settings(BaseSettings):
         default=None,
         description="Folder that HAProxy and the workers share: configuration, maps, sockets. Empty: no gateway.",
     )
+    certificates_file: Path | None = Field(
+        default=None,
+        description="TOML file with certificate authorities, DNS resolvers and zones; see `docs/certificates.md`. "
+        "Empty: no certificates.",
+    )
     key_cache_ttl: Duration = Field(
         default=timedelta(seconds=15),
         ge=timedelta(0),

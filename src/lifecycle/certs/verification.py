@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lifecycle.certs.names import Identifier
-from lifecycle.certs.rules import Life
+from lifecycle.certs.renewals import Life
 from lifecycle.models import Durable
 
 # How far the CA's clock may be ahead of ours; Let's Encrypt dates an hour back because of clocks like ours.

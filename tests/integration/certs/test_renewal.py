@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from lifecycle import clock
-from lifecycle.certs import acme, names, problems, rules
+from lifecycle.certs import acme, names, problems, renewals
 from lifecycle.certs.problems import About, Meaning
 from lifecycle.certs.verdicts import Chain, Order, Refused, RenewalInfo, Unanswered
 from lifecycle.errors import LifecycleError
@@ -31,8 +31,8 @@ async def test_a_revoked_certificate_is_to_be_renewed_at_once(newer: Lab) -> Non
 
     assert found.life.not_before < before.start < before.end < found.life.not_after
     assert before.retry_at is not None
-    choice = rules.choose(after, None, certificate_id=found.certificate_id, random=0.5, silent_for=timedelta(0))
-    assert rules.plan(found.life, choice, random=0.5).at < clock.now()
+    choice = renewals.choose(after, None, certificate_id=found.certificate_id, random=0.5, silent_for=timedelta(0))
+    assert renewals.plan(found.life, choice, random=0.5).at < clock.now()
 
 
 @pytest.mark.parametrize("answer", ["no JSON", "{}", "[]", '{"suggestedWindow": {"start": "soon", "end": 7}}'])
@@ -56,7 +56,7 @@ async def test_the_reason_for_a_window_reaches_people(newer: Lab) -> None:
     info = expect(RenewalInfo, await newer.call(acme.read_renewal_info, newer.ca, found.certificate_id))
 
     assert info.explanation_url == "https://ca.example/why"
-    assert rules.choose(info, None, certificate_id=found.certificate_id, random=0, silent_for=timedelta(0)) is None
+    assert renewals.choose(info, None, certificate_id=found.certificate_id, random=0, silent_for=timedelta(0)) is None
 
 
 async def test_a_certificate_is_replaced_once(newer: Lab) -> None:

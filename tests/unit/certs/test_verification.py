@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lifecycle.certs import verification
 from lifecycle.certs.names import Identifier
-from lifecycle.certs.rules import Life
+from lifecycle.certs.renewals import Life
 from lifecycle.certs.verification import Mismatched, Verified
 from tests.support.factories import DAY, HOUR, NOW
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.certs import rules
-from lifecycle.certs.rules import Choice, Life, Source
+from lifecycle.certs import renewals
+from lifecycle.certs.renewals import Choice, Life, Source
 from lifecycle.certs.verdicts import RenewalInfo
 from tests.support.factories import DAY, HOUR, NOW
 
@@ -32,7 +32,7 @@ def window(start: datetime, end: datetime, certificate_id: str = "a.1", url: str
 
 def chosen(info: RenewalInfo | None, former: Choice | None = None, random: float = 0.5) -> Choice | None:
     """The choice for the certificate `a.1`, whose CA has just answered."""
-    return rules.choose(info, former, certificate_id="a.1", random=random, silent_for=NO_TIME)
+    return renewals.choose(info, former, certificate_id="a.1", random=random, silent_for=NO_TIME)
 
 
 @given(lives, moments, st.timedeltas(timedelta(seconds=1), 40 * DAY), chances, chances)
@@ -46,7 +46,7 @@ def test_the_moment_is_inside_the_window_and_never_rolled_again(
     assert choice is not None
     assert info.start <= choice.at <= info.end
     assert chosen(info, choice, random=second) == choice
-    assert rules.plan(life, choice, random=second).at == min(choice.at, life.floor)
+    assert renewals.plan(life, choice, random=second).at == min(choice.at, life.floor)
 
 
 @given(moments, st.timedeltas(timedelta(0), 40 * DAY), chances)
@@ -72,7 +72,7 @@ def test_a_moved_window_gets_a_new_moment() -> None:
     assert moved is not None
     assert moved.at == NOW - 1.5 * HOUR
     assert moved.explanation_url == "https://ca.example/incident"
-    assert rules.plan(NINETY_DAYS, moved, random=0.5).at < NOW
+    assert renewals.plan(NINETY_DAYS, moved, random=0.5).at < NOW
 
 
 def test_a_reason_that_comes_later_is_kept_without_a_new_moment() -> None:
@@ -89,7 +89,7 @@ def test_the_last_window_outlives_a_silent_ca_for_a_day() -> None:
     choice = chosen(window(NOW, NOW + DAY))
 
     def later(silent_for: timedelta) -> Choice | None:
-        return rules.choose(None, choice, certificate_id="a.1", random=0, silent_for=silent_for)
+        return renewals.choose(None, choice, certificate_id="a.1", random=0, silent_for=silent_for)
 
     assert later(DAY - HOUR) == choice
     assert later(DAY) is None
@@ -103,11 +103,11 @@ def test_without_advice_it_is_two_thirds_or_half_of_the_life(life: Life, share: 
     """A certificate that lives at least ten days is renewed after two thirds, a shorter one after half."""
     expected = life.not_before + life.length * share
 
-    assert abs(rules.fallback(life, random=0.5) - expected) < timedelta(seconds=1)
-    assert rules.fallback(life, random=1) - rules.fallback(life, random=0) == pytest.approx(
+    assert abs(renewals.fallback(life, random=0.5) - expected) < timedelta(seconds=1)
+    assert renewals.fallback(life, random=1) - renewals.fallback(life, random=0) == pytest.approx(
         life.length * 0.02, abs=timedelta(seconds=1)
     )
-    assert rules.plan(life, None, random=0.5).source is Source.FALLBACK
+    assert renewals.plan(life, None, random=0.5).source is Source.FALLBACK
 
 
 @given(lives, st.none() | st.tuples(moments, st.timedeltas(timedelta(seconds=1), 40 * DAY)), chances)
@@ -116,7 +116,7 @@ def test_a_renewal_is_always_planned_before_the_certificate_ends(
 ) -> None:
     """Whatever the CA advises, a twentieth of the life is left when the renewal begins."""
     choice = None if span is None else chosen(window(span[0], span[0] + span[1]), random=random)
-    plan = rules.plan(life, choice, random=random)
+    plan = renewals.plan(life, choice, random=random)
 
     assert plan.at <= life.floor < life.not_after
     assert not life.is_alarming(now=plan.at)
@@ -126,7 +126,7 @@ def test_advice_that_comes_too_late_is_not_taken() -> None:
     """A window at the very end of the life does not let the certificate run out."""
     late = chosen(window(NINETY_DAYS.not_after - HOUR, NINETY_DAYS.not_after + DAY))
 
-    plan = rules.plan(NINETY_DAYS, late, random=0.5)
+    plan = renewals.plan(NINETY_DAYS, late, random=0.5)
 
     assert (plan.at, plan.source) == (NOW + 85.5 * DAY, Source.FLOOR)
 
@@ -142,8 +142,8 @@ def test_people_are_woken_when_a_fiftieth_is_left() -> None:
 @given(lives, st.integers(1, 50), chances)
 def test_a_fleet_is_spread_evenly_over_half_of_its_time(life: Life, count: int, random: float) -> None:
     """Certificates issued together are renewed one after the other, in their order, and none too late."""
-    times = [rules.spread(life, index=index, count=count, random=random) for index in range(count)]
-    latest = rules.fallback(life, random=0)
+    times = [renewals.spread(life, index=index, count=count, random=random) for index in range(count)]
+    latest = renewals.fallback(life, random=0)
     step = (latest - life.not_before) / 2 / count
 
     assert all(later - earlier == pytest.approx(step, abs=timedelta(seconds=1)) for earlier, later in pairwise(times))
@@ -153,7 +153,7 @@ def test_a_fleet_is_spread_evenly_over_half_of_its_time(life: Life, count: int, 
 
 def test_ten_thousand_at_once_come_back_fourteen_an_hour() -> None:
     """The hour with most renewals of a bulk issue is no busier than any other."""
-    times = [rules.spread(NINETY_DAYS, index=index, count=10_000, random=0.5) for index in range(10_000)]
+    times = [renewals.spread(NINETY_DAYS, index=index, count=10_000, random=0.5) for index in range(10_000)]
     hours = [int((time - NOW) / HOUR) for time in times]
 
     assert max(hours.count(hour) for hour in set(hours)) <= 15
@@ -164,8 +164,8 @@ def test_the_spread_goes_before_the_window_and_only_earlier() -> None:
     choice = chosen(window(NOW + 60 * DAY, NOW + 61 * DAY))
     own = NOW + 40 * DAY
 
-    assert rules.plan(NINETY_DAYS, choice, random=0, spread_at=own) == rules.Plan(at=own, source=Source.SPREAD)
-    assert rules.plan(NINETY_DAYS, choice, random=0, spread_at=NOW + 70 * DAY).source is Source.WINDOW
+    assert renewals.plan(NINETY_DAYS, choice, random=0, spread_at=own) == renewals.Plan(at=own, source=Source.SPREAD)
+    assert renewals.plan(NINETY_DAYS, choice, random=0, spread_at=NOW + 70 * DAY).source is Source.WINDOW
 
 
 @pytest.mark.parametrize(
@@ -183,12 +183,12 @@ def test_the_window_is_read_as_often_as_the_ca_wants(
     retry_at: datetime | None, is_answered: bool, pause: timedelta
 ) -> None:
     """Between once a minute and once a day; every six hours when nothing useful comes."""
-    assert rules.next_look(NINETY_DAYS, now=NOW, retry_at=retry_at, is_answered=is_answered) == NOW + pause
+    assert renewals.next_look(NINETY_DAYS, now=NOW, retry_at=retry_at, is_answered=is_answered) == NOW + pause
 
 
 def test_nobody_asks_about_an_expired_certificate() -> None:
     """The CA is not asked when to renew what is over."""
-    assert rules.next_look(NINETY_DAYS, now=NINETY_DAYS.not_after, retry_at=None, is_answered=True) is None
+    assert renewals.next_look(NINETY_DAYS, now=NINETY_DAYS.not_after, retry_at=None, is_answered=True) is None
 
 
 @given(st.lists(moments, max_size=6), moments, st.none() | lives)
@@ -197,7 +197,7 @@ def test_no_more_than_two_certificates_are_issued_in_a_day(
 ) -> None:
     """Whatever goes wrong, the same names are not issued again and again."""
     period = DAY if life is None else min(DAY, life.length)
-    at = rules.next_issuance(issued, now=now, life=life)
+    at = renewals.next_issuance(issued, now=now, life=life)
 
     assert at >= now
     assert sum(at - period < one <= at for one in issued if one <= now) < 2
@@ -205,5 +205,5 @@ def test_no_more_than_two_certificates_are_issued_in_a_day(
 
 def test_a_replacement_that_fails_is_left_out() -> None:
     """Should the mention of the old certificate be what a CA does not like, the third order goes without."""
-    assert [rules.replaces(attempt, "a.1") for attempt in (1, 2, 3, 4)] == ["a.1", "a.1", None, None]
-    assert rules.replaces(1, None) is None
+    assert [renewals.replaces(attempt, "a.1") for attempt in (1, 2, 3, 4)] == ["a.1", "a.1", None, None]
+    assert renewals.replaces(1, None) is None
