@@ -13,11 +13,17 @@ import aiohttp
 from pydantic import BaseModel, TypeAdapter
 
 from lifecycle import ids
+from lifecycle.certs import model as certs
+from lifecycle.certs.authority_service import AccountState, ChangeAccount
+from lifecycle.certs.issuance import Stage
 from lifecycle.deploy.model import Act, Deploy, Fleet
 from lifecycle.deploy.routing import CustomDomain
 from lifecycle.deploy.standby import KeepRunning, Kept, ScheduleStop, Standby
+from lifecycle.deploy.verification_model import Retry, Verification
 from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import Code, LifecycleError
+from lifecycle.rotation import KEY as ROTATION_KEY
+from lifecycle.rotation import Rotation, StartRotation
 from lifecycle.scheduler import purge
 from lifecycle.scheduler.model import (
     CancelDeletion,
@@ -164,6 +170,10 @@ class Client:
         """Take a domain away from a project."""
         await self._call(f"RoutingService/{quote(project, safe='')}/remove_domain", domain, type(None))
 
+    async def verify_domain(self, domain: str, command: Retry) -> Verification:
+        """Look at the records of a domain now."""
+        return await self._call(f"DomainVerification/{quote(domain, safe='')}/retry", command, Verification)
+
     async def keep_running(self, deployment: str, command: KeepRunning) -> Kept:
         """End the standby of a deployment; it goes on running."""
         return await self._call(f"StandbyService/{quote(deployment, safe='')}/keep", command, Kept)
@@ -172,6 +182,71 @@ class Client:
         """Move the stop of a deployment."""
         return await self._call(f"StandbyService/{quote(deployment, safe='')}/schedule_stop", command, Standby)
 
+    async def roll_over_account(self, authority: str, command: ChangeAccount) -> AccountState:
+        """Give our account at a CA another key."""
+        return await self._call(f"AuthorityService/{quote(authority, safe='')}/roll_over", command, AccountState)
+
+    async def deactivate_account(self, authority: str, command: ChangeAccount) -> AccountState:
+        """End our account at a CA for ever."""
+        path = f"AuthorityService/{quote(authority, safe='')}/deactivate"
+        return await self._revocable(path, command, AccountState, ids.new("idk"))
+
+    async def start_rotation(self, command: StartRotation) -> Rotation:
+        """Seal every secret anew under the first key of the key ring."""
+        return await self._call(f"KeyRotation/{ROTATION_KEY}/start", command, Rotation)
+
+    async def rotation(self) -> Rotation:
+        """How far the rotation is, or how the last one ended."""
+        return await self._call(f"KeyRotation/{ROTATION_KEY}/progress", None, Rotation)
+
+    async def issue_certificate(
+        self, domain: str, command: certs.IssueCertificate, *, idempotency_key: str | None = None
+    ) -> certs.Certificate:
+        """Have a certificate issued."""
+        return await self._ordering(domain, "process_challenge", command, idempotency_key)
+
+    async def renew_certificate(
+        self, domain: str, command: certs.Act, *, idempotency_key: str | None = None
+    ) -> certs.Certificate:
+        """Renew a certificate now, or try again now."""
+        return await self._ordering(domain, "renew", command, idempotency_key)
+
+    async def revoke_certificate(
+        self, domain: str, command: certs.RevokeCertificate, *, idempotency_key: str | None = None
+    ) -> certs.Certificate:
+        """Have the certificate in use revoked."""
+        return await self._ordering(domain, "revoke", command, idempotency_key)
+
+    async def halt_issuance(self, domain: str, command: certs.Act) -> certs.Certificate:
+        """Give up the issuance that is under way."""
+        return await self._call(_certificate(domain, "halt"), command, certs.Certificate)
+
+    async def cancel_renewal(self, domain: str, command: certs.Act) -> certs.Cancelled:
+        """End the countdown to the next renewal."""
+        return await self._call(_certificate(domain, "cancel_renewal"), command, certs.Cancelled)
+
+    async def reschedule_renewal(self, domain: str, command: certs.RescheduleRenewal) -> certs.Certificate:
+        """Move the next renewal."""
+        return await self._call(_certificate(domain, "reschedule_renewal"), command, certs.Certificate)
+
+    async def read_renewal_window(self, domain: str, command: certs.Act) -> certs.Certificate:
+        """Ask the CA now when it wants the certificate to be renewed."""
+        return await self._call(_certificate(domain, "look"), command, certs.Certificate)
+
+    async def certificate(self, domain: str, read: certs.Read) -> certs.Certificate:
+        """The certificate of a domain as it stands."""
+        return await self._call(_certificate(domain, "certificate"), read, certs.Certificate)
+
+    async def issuance_progress(self, issuance: str) -> Stage | None:
+        """How far an issuance is; None before its first step and a day after its last."""
+        path = f"Issuance/{quote(issuance, safe='')}/progress"
+        stage: Stage | None = await self._call(path, None, Stage | None)  # type: ignore[arg-type]
+        return stage
+
+    async def records_published(self, issuance: str) -> None:
+        """Tell an issuance that a person has set the DNS records."""
+        await self._call(f"Issuance/{quote(issuance, safe='')}/record_published", None, type(None))
+
     async def start_reconciler(self) -> None:
         """See to it that the reconciler's loop runs."""
         await self._call(f"Reconciler/{RECONCILER_KEY}/start", None, type(None))
@@ -179,6 +254,12 @@ class Client:
     async def findings(self) -> ReconcilerState:
         """What the reconciler found."""
         return await self._call(f"Reconciler/{RECONCILER_KEY}/findings", None, ReconcilerState)
+
+    async def _ordering(
+        self, domain: str, handler: str, command: BaseModel, idempotency_key: str | None
+    ) -> certs.Certificate:
+        path = _certificate(domain, handler)
+        return await self._revocable(path, command, certs.Certificate, idempotency_key or ids.new("idk"))
 
     async def _act(self, project: str, handler: str, command: BaseModel) -> Fleet:
         path = f"DeploymentService/{quote(project, safe='')}/{handler}"
@@ -251,6 +332,10 @@ class Client:
         if status >= HTTPStatus.BAD_REQUEST:
             raise _refusal(status, text)
         return TypeAdapter(answer).validate_json(text or b"null")
+
+
+def _certificate(domain: str, handler: str) -> str:
+    return f"CertificateService/{quote(domain, safe='')}/{handler}"
 
 
 def _unavailable(problem: str) -> LifecycleError:

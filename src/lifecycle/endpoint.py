@@ -15,14 +15,22 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from lifecycle import resources
+from lifecycle.certs.authority_service import authority_service
+from lifecycle.certs.certificates import certificate_service
+from lifecycle.certs.issuance import issuance
+from lifecycle.certs.renewal_info import renewal_info
+from lifecycle.certs.revocation import revocation
+from lifecycle.certs.upkeep import certificate_upkeep
 from lifecycle.client import Client
 from lifecycle.deploy.deployments import deployment_service
 from lifecycle.deploy.instances import instance_service
 from lifecycle.deploy.rollout import rollout
 from lifecycle.deploy.routing import routing_service
 from lifecycle.deploy.standby import standby_service
+from lifecycle.deploy.verification import domain_look, domain_verification
 from lifecycle.ledger.service import ledger
 from lifecycle.registration import keep_registered
+from lifecycle.rotation import key_rotation
 from lifecycle.scheduler.projects import project_service
 from lifecycle.scheduler.purge import project_deletion
 from lifecycle.scheduler.reconciler import reconciler
@@ -36,6 +44,15 @@ SERVICES = (
     routing_service,
     standby_service,
     instance_service,
+    domain_verification,
+    domain_look,
+    certificate_service,
+    issuance,
+    renewal_info,
+    revocation,
+    certificate_upkeep,
+    authority_service,
+    key_rotation,
     ledger,
     reconciler,
 )

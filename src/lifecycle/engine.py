@@ -229,7 +229,7 @@ class Engine:
     async def clock(self) -> datetime:
         """The engine's present time."""
         rows = await self.query("SELECT CAST(now() AS VARCHAR) AS now")
-        return _moment(rows[0]["now"])
+        return moment(rows[0]["now"])
 
     async def missing_timers(self) -> Sequence[Deadline]:
         """Scheduled deletions without a delayed call that would wake them in time.
@@ -257,7 +257,7 @@ class Engine:
     async def missing_standbys(self) -> Sequence[LostStandby]:
         """Standbys whose wake-up is gone or comes too late."""
         return [
-            LostStandby(row["deployment"], int(row["generation"]), _moment(row["moment"]))
+            LostStandby(row["deployment"], int(row["generation"]), moment(row["moment"]))
             for row in await self.query(_MISSING_STANDBYS)
         ]
 
@@ -282,7 +282,7 @@ class Engine:
 
     async def _deadlines(self, sql: str) -> Sequence[Deadline]:
         return [
-            Deadline(row["project"], row["workspace"], int(row["generation"]), _moment(row["moment"]))
+            Deadline(row["project"], row["workspace"], int(row["generation"]), moment(row["moment"]))
             for row in await self.query(sql)
         ]
 
@@ -300,7 +300,8 @@ class Engine:
             raise EngineDownError(f"{method} {path} failed: {str(error) or type(error).__name__}") from error
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """A time as the engine prints it."""
     # The engine prints nanoseconds; Python reads at most microseconds.
     whole, _, fraction = text.rstrip("Z").partition(".")
     return datetime.fromisoformat(f"{whole}.{fraction[:6] or '0'}").replace(tzinfo=UTC)

@@ -54,6 +54,12 @@ PLATFORM = Policy(initial=timedelta(milliseconds=200), longest=timedelta(seconds
 # A gateway that restarts serves its files meanwhile; orders follow as soon as its socket is back.
 GATEWAY = Policy(initial=timedelta(milliseconds=50), longest=timedelta(seconds=2))
 
+# What a CA answers is a verdict; a step that asks one is tried again only when the database, the gateway or we fail.
+CA = Policy(initial=timedelta(milliseconds=100), longest=timedelta(seconds=5))
+
+# What a challenge leaves behind is removed at once when that is possible, else by the reconciler's next sweep.
+WITHDRAWAL = Policy(initial=timedelta(milliseconds=200), longest=timedelta(seconds=1), attempts=3)
+
 # Handlers that only decide fail for one reason, a defect; they go on trying until a release mends it. What became due
 # without a worker begins within five seconds of its return, and the engine adds up to three tenths to every wait.
 DECISION = Policy(initial=timedelta(milliseconds=50), longest=timedelta(seconds=3))

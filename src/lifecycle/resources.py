@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from lifecycle.certs import configuration
+from lifecycle.certs.authorities import Authorities
+from lifecycle.certs.dns import Publisher
 from lifecycle.db import Database
 from lifecycle.deploy.gateway import Gateway
 from lifecycle.deploy.platforms import regions
@@ -23,6 +26,8 @@ class Resources:
         decisions: connections of their own for what a wake-up must know, so that no purge makes it wait.
         platforms: by region.
         gateway: None where none is set up; routes are then only written down.
+        authorities: those that issue certificates; none where none is configured.
+        dns: where TXT records for challenges are set.
         precedence: wake-ups say here that they decide, and every step of a purge begins here.
     """
 
@@ -35,6 +40,8 @@ class Resources:
     engine: Engine
     platforms: Mapping[str, Platform]
     gateway: Gateway | None
+    authorities: Authorities
+    dns: Publisher
 
 
 _current: Resources | None = None
@@ -63,20 +70,25 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
 
     Raises:
         VaultError: the key ring is missing or not usable.
+        ValueError: the file about certificates says something that means nothing.
     """
     global _current  # noqa: PLW0603  handlers are plain functions; this is their one way to the outside
     db, decisions = database(settings), database(settings)
     engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
+    vault = Vault.parse(settings.key_ring() or "")
+    certificates = configuration.read(settings.certificates_file)
     _current = Resources(
         settings=settings,
         db=db,
         decisions=decisions,
         precedence=Precedence(settings.purge_steps_at_once),
-        vault=Vault.parse(settings.key_ring() or ""),
+        vault=vault,
         ledger=Writer(db),
         engine=engine,
         platforms={name: regions.open_platform(url) for name, url in regions.parse(settings.regions).items()},
         gateway=None if settings.gateway_folder is None else Gateway(settings.gateway_folder),
+        authorities=Authorities(certificates, db, vault),
+        dns=Publisher(certificates),
     )
     try:
         yield _current
@@ -84,6 +96,7 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
         closed, _current = _current, None
         for platform in closed.platforms.values():
             await platform.close()
+        closed.authorities.close()
         await engine.close()
         await db.close()
         await decisions.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, IPvAnyAddress, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lifecycle.durations import Duration
@@ -137,6 +137,28 @@ class Settings(BaseSettings):
         ge=timedelta(0),
         description="How long a deployment goes on running after it was replaced.",
     )
+    domains_verify: bool = Field(
+        default=True,
+        description="Whether a custom domain is routed only after DNS records have proved whose it is; off in "
+        "`lifecycle dev`, where names have no DNS.",
+    )
+    domains_certificates: bool = Field(
+        default=True,
+        description="Whether a certificate is asked for by itself as soon as a custom domain is verified and leads "
+        "here; needs `LIFECYCLE_CERTIFICATES_FILE`.",
+    )
+    deploy_cname_target: str | None = Field(
+        default=None,
+        max_length=200,
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$",
+        description="Domain below which every project has a name that its custom domains point to by CNAME; its DNS "
+        "has a wildcard that leads to the gateway. Empty: `cname.` and `LIFECYCLE_DEPLOY_APEX`.",
+    )
+    gateway_addresses: Annotated[tuple[IPvAnyAddress, ...], NoDecode] = Field(
+        default=(),
+        description="Public IP addresses of the gateway (comma separated), for custom domains that cannot have a "
+        "CNAME. Empty: these need an ALIAS record.",
+    )
     gateway_folder: Path | None = Field(
         default=None,
         description="Folder that HAProxy and the workers share: configuration, maps, sockets. Empty: no gateway.",
@@ -168,6 +190,9 @@ class Settings(BaseSettings):
         keys = _content(values.get("restate_identity_key_file")) or values.get("restate_identity_keys")
         if isinstance(keys, str):
             values["restate_identity_keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
+        addresses = values.get("gateway_addresses")
+        if isinstance(addresses, str):
+            values["gateway_addresses"] = tuple(one.strip() for one in addresses.split(",") if one.strip())
         return values
 
     @model_validator(mode="after")
@@ -175,6 +200,11 @@ class Settings(BaseSettings):
         if not self.deletion_min_grace <= self.deletion_grace <= self.deletion_max_grace:
             raise ValueError("deletion_min_grace <= deletion_grace <= deletion_max_grace must hold")
         return self
+
+    @property
+    def cname_target(self) -> str:
+        """The domain below which every project has a name to point a CNAME to."""
+        return self.deploy_cname_target or f"cname.{self.deploy_apex}"
 
     def key_ring(self) -> str | None:
         """The lines of the key ring, from the file or the variable; None when neither is set."""

@@ -57,6 +57,18 @@ class Vault:
                 raise VaultError(f"key {name} is not base64") from error
         return cls(ring)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of the keys; the first one seals."""
+        return tuple(self._ring)
+
+    def sealed_by(self, sealed: str) -> str:
+        """The name of the key that `sealed` needs; empty when it is no sealed value."""
+        try:
+            return self._parse(sealed)["key"]
+        except VaultError:
+            return ""
+
     def seal(self, secret: bytes, *, bound_to: str) -> str:
         """`secret`, encrypted; opens only with the same `bound_to`."""
         data_key = os.urandom(_KEY_BYTES)

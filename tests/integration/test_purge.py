@@ -151,6 +151,7 @@ async def _verify_clean_slate(bench: Workbench, project: Project, *, domains: in
     assert len(tombstones) == 1
     assert removed == {
         "instances": 0,
+        "certificates": 0,
         "routes": 0,
         "deployments": 0,
         "domains": domains,

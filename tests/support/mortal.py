@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from lifecycle.engine import Engine
 from tests.support.waiting import eventually
 
 # What goes on for ever by itself.
-_BACKGROUND = "('Reconciler', 'Ledger')"
+_BACKGROUND = "('Reconciler', 'Ledger', 'CertificateUpkeep')"
 
 
 class Points:
@@ -28,6 +28,22 @@ class Points:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @contextmanager
+    def crash_at(self, step: str) -> Iterator[None]:
+        """A step fails before it acts, then after it acted, and then acts twice; see `mortal_issuer`.
+
+        An AssertionError when it did not come to that in the time of the block.
+        """
+        plan, crashes = self._folder / "crash", self._folder / "crashes"
+        crashes.unlink(missing_ok=True)
+        plan.write_text(step)
+        try:
+            yield
+            assert crashes.exists(), f"the worker never came to {step}"
+            assert len(crashes.read_text().splitlines()) >= 3, "the step was not repeated"
+        finally:
+            plan.unlink()
 
     @contextmanager
     def death_at(self, point: str, when: str) -> Iterator[None]:
@@ -54,12 +70,23 @@ class Points:
 
 
 @asynccontextmanager
-async def mortal_stack(settings: Mapping[str, str]) -> AsyncIterator[tuple[Stack, Points]]:
-    """A stack of its own, stopped and removed whatever happens."""
+async def mortal_stack(
+    settings: Mapping[str, str],
+    *,
+    program: str = "tests.support.mortal_worker",
+    made: Callable[[Path, Mapping[str, str]], Stack] = lambda root, settings: Stack(root, settings=settings),
+) -> AsyncIterator[tuple[Stack, Points]]:
+    """A stack of its own, stopped and removed whatever happens.
+
+    Args:
+        settings: of Lifecycle.
+        program: the module of its worker.
+        made: gives the stack in a folder.
+    """
     # Not pytest's tmp_path: the path of a Unix socket may have 108 characters at most.
     root = Path(tempfile.mkdtemp(prefix="lifecycle-mortal-"))
-    stack = Stack(root / "s", settings=settings)
-    command = [sys.executable, "-m", "tests.support.mortal_worker", str(root)]
+    stack = made(root / "s", settings)
+    command = [sys.executable, "-m", program, str(root)]
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**stack.environment, "PYTHONPATH": path}
     stack.worker.child = Child("worker", command, environment=environment, log=stack.root / "logs" / "worker.log")

@@ -35,8 +35,12 @@ FOLDER = Path(sys.argv[-1])
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> None:
-    """Fork a worker, and another one whenever it was killed."""
+def main(change: Callable[[], None] = lambda: None) -> None:
+    """Fork a worker, and another one whenever it was killed.
+
+    Args:
+        change: what else is changed in each worker before it serves.
+    """
     running = 0
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -47,15 +51,16 @@ def main() -> None:
         running = os.fork()
         if running == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _serve()
+            _serve(change)
         _, status = os.waitpid(running, 0)
         if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
             sys.exit(0)
 
 
-def _serve() -> None:
+def _serve(change: Callable[[], None]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _make_mortal()
+    change()
     try:
         servers.worker()
     finally:
@@ -72,17 +77,17 @@ def _make_mortal() -> None:
 
         @functools.wraps(action)
         async def mortal(*given: Any, **arguments: Any) -> Any:
-            _pass(point, "before")
+            pass_point(point, "before")
             result = await action(*given, **arguments)
-            _pass(point, "after")
+            pass_point(point, "after")
             return result
 
         return run_typed(self, name, mortal, *given, **arguments)
 
     async def mortal_invoke(*, handler: Any, **given: Any) -> bytes:
-        _pass(_handler(handler), "before")
+        pass_point(_handler(handler), "before")
         result = await invoke_handler(handler=handler, **given)
-        _pass(_handler(handler), "after")
+        pass_point(_handler(handler), "after")
         return result
 
     ServerInvocationContext.run_typed = mortal_run  # type: ignore[method-assign,assignment]
@@ -93,20 +98,22 @@ def _handler(handler: Any) -> str:
     return f"{handler.service_tag.name}/{handler.name}"
 
 
-def _pass(point: str, when: str) -> None:
+def pass_point(point: str, when: str) -> None:
+    """Note that this point is passed, `before` or `after`; and die, if that is the plan."""
     plan = FOLDER / "plan.json"
-    _note("points", f"{point} {when}")
+    note("points", f"{point} {when}")
     try:
         wanted = json.loads(plan.read_text())
     except FileNotFoundError:
         return
     if wanted == {"point": point, "when": when}:
         plan.unlink()
-        _note("deaths", f"{point} {when}")
+        note("deaths", f"{point} {when}")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _note(name: str, line: str) -> None:
+def note(name: str, line: str) -> None:
+    """Append a line to a file of the folder."""
     with (FOLDER / name).open("a") as file:
         file.write(f"{line}\n")
 

@@ -17,6 +17,8 @@ WITHOUT_EXAMPLE = {
     "DELETE /v1/projects/{project}/domains/{domain}": "takes no body and answers with none",
     "GET /v1/deployments/{deployment}/logs": "answers with plain text",
     "GET /v1/deployments/{deployment}/openapi": "answers with plain text",
+    "GET /v1/certificates/{domain}/chain.pem": "answers with PEM",
+    "POST /v1/certificates/{domain}/key": "takes no body and answers with PEM",
 }
 DOCUMENT = generate_docs.openapi()
 OPERATIONS = {operation.name: operation for operation in generate_docs.operations(DOCUMENT)}

@@ -115,6 +115,16 @@ def test_rotation_goes_through_without_a_gap() -> None:
     assert _parts(both.seal(SECRET, bound_to="row 1"))["key"] == "new"
 
 
+def test_which_key_a_value_needs_can_be_told() -> None:
+    """So that nobody takes away a key that something still needs."""
+    both = Vault.parse(f"{NEW}\n{OLD}")
+
+    assert both.keys == ("new", "old")
+    assert both.sealed_by(VAULT.seal(SECRET, bound_to="row 1")) == "old"
+    assert both.sealed_by(both.seal(SECRET, bound_to="row 1")) == "new"
+    assert both.sealed_by("junk") == ""
+
+
 def test_rotation_keeps_a_value_bound_to_its_row() -> None:
     """A value cannot be moved to another row by rotating it there."""
     both = Vault.parse(f"{NEW}\n{OLD}")

@@ -8,12 +8,11 @@ from pydantic import Field
 
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag
-from lifecycle.api.operations import KINDS, Operations
+from lifecycle.api.operations import KINDS, Moved, Operations
 from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.actions import ActionAnswer, ActionList, ActionSelection, BulkAnswer, BulkCancel, BulkOutcome
 from lifecycle.api.shapes.base import Asked, Moment
-from lifecycle.api.shapes.deletions import CancelAnswer, DeletionAnswer, DeletionMove
-from lifecycle.api.shapes.standby import StandbyAnswer
+from lifecycle.api.shapes.deletions import CancelAnswer, DeletionMove
 from lifecycle.db import DatabaseDownError, refusal
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger import store
@@ -105,8 +104,8 @@ async def cancel(kind: Kind, key: Key, context: ContextOf, actor: ActorOf, if_ma
 @router.patch("/actions/{kind}/{key}", summary="Move an action")
 async def move(
     kind: Kind, key: Key, body: DeletionMove, context: ContextOf, actor: ActorOf, if_match: IfMatch = None
-) -> DeletionAnswer | StandbyAnswer:
-    """Gives an action another due time. Needs the role administrator; for a standby, operator."""
+) -> Moved:
+    """Gives an action another due time. Needs the role administrator; for a standby or a renewal, operator."""
     return await _operations(kind, key).move(context, actor, key, body, if_match)
 
 
@@ -118,10 +117,11 @@ async def run(
     actor: ActorOf,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
-) -> DeletionAnswer | StandbyAnswer:
+) -> Moved:
     """Brings an action forward; for a project deletion that is `expedite`, by a second administrator.
 
     A standby ends at once, and the deployment is stopped unless it is live by now; that needs the role operator.
+    A certificate is renewed at once; that needs the role operator too.
     """
     return await _operations(kind, key).run(context, actor, key, if_match, idempotency_key)
 

@@ -8,7 +8,21 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from lifecycle import resources
-from lifecycle.api import actions, deletions, deployments, domains, keys, problems, projects, public, records
+from lifecycle.api import (
+    actions,
+    authorities,
+    certificates,
+    challenges,
+    deletions,
+    deployments,
+    domains,
+    keys,
+    many_certificates,
+    problems,
+    projects,
+    public,
+    records,
+)
 from lifecycle.api.context import Context
 from lifecycle.api.limits import Limits
 from lifecycle.client import Client
@@ -23,6 +37,22 @@ Send an API key as `Authorization: Bearer …`. Every error is a problem documen
 `hint`. Times are RFC 3339 in UTC; durations are `72h`, `3d` or ISO 8601. `ETag` is the generation of a pending action,
 and `If-Match` acts on exactly that one.
 """
+
+# In the order in which the page of the API shows them.
+_ROUTES = (
+    projects,
+    deletions,
+    deployments,
+    domains,
+    certificates,
+    many_certificates,
+    actions,
+    authorities,
+    records,
+    keys,
+    public,
+    challenges,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -61,6 +91,6 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # A little more than any single wait inside, so that the inner answer, which knows more, comes first.
     app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1.5))
-    for module in (projects, deletions, deployments, domains, actions, records, keys, public):
+    for module in _ROUTES:
         app.include_router(module.router)
     return app

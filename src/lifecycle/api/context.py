@@ -10,6 +10,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from lifecycle import ids
 from lifecycle.access.keys import Keyring
 from lifecycle.api.problems import invalid
+from lifecycle.certs import configuration
+from lifecycle.certs.authorities import Authorities
+from lifecycle.certs.dns import Publisher
 from lifecycle.client import Client
 from lifecycle.db import Database, DatabaseDownError
 from lifecycle.deploy.platforms import regions
@@ -37,6 +40,9 @@ class Context:
         self.client = client
         self.engine = engine
         self.vault = vault
+        self.certificates = configuration.read(settings.certificates_file)
+        self.authorities = Authorities(self.certificates, db, vault)
+        self.publisher = Publisher(self.certificates)
         self.regions = regions.parse(settings.regions)
         self.platforms = {name: regions.open_platform(url) for name, url in self.regions.items()}
         self.keyring = Keyring(db, ttl=settings.key_cache_ttl, outage=settings.key_cache_outage)
@@ -44,6 +50,7 @@ class Context:
 
     async def close(self) -> None:
         """Let go of connections that were opened here."""
+        self.authorities.close()
         for platform in self.platforms.values():
             await platform.close()
 

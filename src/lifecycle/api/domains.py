@@ -1,55 +1,112 @@
 """/v1/projects/{project}/domains: the host names of a project."""
 
+import asyncio
+import secrets
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from lifecycle import clock
 from lifecycle.api.context import ActorOf, Context, ContextOf, require
 from lifecycle.api.projects import ProjectRef
-from lifecycle.api.shapes.deployments import DomainAnswer, DomainList, NewDomain
-from lifecycle.deploy import domains, routing_store
-from lifecycle.deploy.domains import Kind
+from lifecycle.api.shapes.domains import DomainAnswer, DomainList, NewDomain, custom_answer
+from lifecycle.deploy import domains, routing_store, verification_store
+from lifecycle.deploy import verification_rules as rules
 from lifecycle.deploy.routing import CustomDomain
+from lifecycle.deploy.verification_model import Begin, Retry, Status
+from lifecycle.deploy.verification_rules import Ways
+from lifecycle.deploy.verification_store import Listed
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor, Role
 from lifecycle.scheduler import store
 
 router = APIRouter(prefix="/v1/projects/{project}/domains", tags=["domains"])
 
+DomainRef = Annotated[str, Path(max_length=300, description="A domain that was added.", examples=["www.example.com"])]
+
+_MOST_UNVERIFIED = 50
+# Long enough for servers that answer, short enough to say so when they do not.
+_LOOK_WITHIN = timedelta(seconds=5)
+_LOOK_AGAIN_AFTER = timedelta(milliseconds=100)
+
 
 @router.post("", status_code=201, summary="Add a domain")
 async def add(project: ProjectRef, body: NewDomain, context: ContextOf, actor: ActorOf) -> DomainAnswer:
     """Gives the project a domain, served by what is live in its environment. Needs the role operator.
 
-    A domain of another project is never taken.
+    Set the `records` of the answer: it is looked for them at once, and again after ten seconds, one, five and fifteen
+    minutes, then every hour for a week. The domain is served as soon as one is found: the TXT record, or, while no
+    other project has the domain or asks for it, the record that leads visitors here. Then a certificate is asked for
+    by itself. A domain of another project is taken over by the TXT record only.
     """
     require(actor, Role.OPERATOR)
     project_id = await _project(context, actor, project)
     hostname = domains.custom(body.domain, apex=context.settings.deploy_apex)
-    await context.client.add_domain(project_id, CustomDomain(hostname=hostname, environment=body.environment))
+    if context.settings.domains_verify:
+        rules.challenge_name(hostname)
+        await _check_count(context, project_id)
+    wanted = CustomDomain(hostname=hostname, environment=body.environment, token=secrets.token_hex(16), actor=actor)
+    await context.client.add_domain(project_id, wanted)
     return await _find(context, project_id, hostname)
 
 
 @router.get("", summary="List domains")
 async def list_all(project: ProjectRef, context: ContextOf, actor: ActorOf) -> DomainList:
-    """Lists every host name of the project, given by itself or brought along."""
+    """Lists every host name of the project, given by itself or brought along, with the state of its DNS records."""
     project_id = await _project(context, actor, project)
-    return DomainList(items=tuple(_answer(route) for route in await routing_store.routes(context.db, project_id)))
+    claims = await verification_store.listed(context.db, project_id)
+    routes = {route.hostname: route for route in await routing_store.routes(context.db, project_id)}
+    given = [
+        DomainAnswer(
+            domain=route.hostname,
+            kind=route.kind,
+            environment=route.environment,
+            deployment=route.deployment,
+            status=Status.VERIFIED,
+        )
+        for route in routes.values()
+        if route.hostname not in claims
+    ]
+    brought = [_answer(context, project_id, claim, routes.get(host)) for host, claim in claims.items()]
+    return DomainList(items=tuple(sorted([*given, *brought], key=lambda one: one.domain)))
 
 
-@router.delete("/{domain}", status_code=204, summary="Remove a domain")
-async def remove(
-    project: ProjectRef,
-    domain: Annotated[str, Path(max_length=300, description="A domain that was added.", examples=["www.example.com"])],
-    context: ContextOf,
-    actor: ActorOf,
-) -> None:
-    """Takes a domain away from the project that was added to it. Needs the role operator."""
+@router.get("/{domain}", summary="Show a domain")
+async def show(project: ProjectRef, domain: DomainRef, context: ContextOf, actor: ActorOf) -> DomainAnswer:
+    """Shows a domain that was added, with the DNS records to set and how each was found."""
+    project_id = await _project(context, actor, project)
+    return await _find(context, project_id, domains.custom(domain, apex=context.settings.deploy_apex))
+
+
+@router.post("/{domain}/verify", summary="Verify a domain now")
+async def verify(project: ProjectRef, domain: DomainRef, context: ContextOf, actor: ActorOf) -> DomainAnswer:
+    """Looks at the DNS records of a domain now, and waits a few seconds for the outcome. Needs the role operator.
+
+    What was given up or lost is tried again from the beginning. `checked_at` says whether the answer is of this look.
+    """
     require(actor, Role.OPERATOR)
     project_id = await _project(context, actor, project)
     hostname = domains.custom(domain, apex=context.settings.deploy_apex)
-    found = await _find(context, project_id, hostname)
-    await context.client.remove_domain(project_id, CustomDomain(hostname=found.domain, environment=found.environment))
+    listed = await _listed(context, project_id, hostname)
+    if context.settings.domains_verify:
+        await context.client.verify_domain(listed.claim.id, _retry(actor, listed))
+        await _until_looked(context, project_id, listed)
+    return await _find(context, project_id, hostname)
+
+
+@router.delete("/{domain}", status_code=204, summary="Remove a domain")
+async def remove(project: ProjectRef, domain: DomainRef, context: ContextOf, actor: ActorOf) -> None:
+    """Takes a domain away from the project that was added to it. Needs the role operator.
+
+    A certificate for this name alone is renewed no more, and left to expire.
+    """
+    require(actor, Role.OPERATOR)
+    project_id = await _project(context, actor, project)
+    hostname = domains.custom(domain, apex=context.settings.deploy_apex)
+    claim = (await _listed(context, project_id, hostname)).claim
+    wanted = CustomDomain(hostname=hostname, environment=claim.environment, actor=actor)
+    await context.client.remove_domain(project_id, wanted)
 
 
 async def _project(context: Context, actor: Actor, reference: str) -> str:
@@ -59,14 +116,53 @@ async def _project(context: Context, actor: Actor, reference: str) -> str:
     return row.id
 
 
+async def _check_count(context: Context, project: str) -> None:
+    if await verification_store.count_unverified(context.db, project) >= _MOST_UNVERIFIED:
+        raise LifecycleError(Code.TOO_MANY_DOMAINS, limit=str(_MOST_UNVERIFIED))
+
+
+async def _listed(context: Context, project: str, hostname: str) -> Listed:
+    found = (await verification_store.listed(context.db, project)).get(hostname)
+    if found is None:
+        raise LifecycleError(Code.DOMAIN_NOT_FOUND, domain=hostname)
+    return found
+
+
 async def _find(context: Context, project: str, hostname: str) -> DomainAnswer:
-    for route in await routing_store.routes(context.db, project):
-        if route.hostname == hostname and route.kind is Kind.CUSTOM:
-            return _answer(route)
-    raise LifecycleError(Code.DOMAIN_NOT_FOUND, domain=hostname)
+    listed = await _listed(context, project, hostname)
+    routes = await routing_store.routes(context.db, project)
+    return _answer(context, project, listed, next((one for one in routes if one.hostname == hostname), None))
 
 
-def _answer(route: routing_store.Route) -> DomainAnswer:
-    return DomainAnswer(
-        domain=route.hostname, kind=route.kind, environment=route.environment, deployment=route.deployment
+async def _until_looked(context: Context, project: str, before: Listed) -> None:
+    """Wait until a look has come to something; not for long, for servers may not answer."""
+    latest = clock.now() + _LOOK_WITHIN
+    while clock.now() < latest:
+        found = (await verification_store.listed(context.db, project)).get(before.claim.hostname)
+        if found is None or found.claim.version > before.claim.version:
+            return
+        await asyncio.sleep(_LOOK_AGAIN_AFTER.total_seconds())
+
+
+def _retry(actor: Actor, listed: Listed) -> Retry:
+    claim, now = listed.claim, clock.now()
+    begin = Begin(
+        project=claim.project,
+        workspace=actor.workspace,
+        hostname=claim.hostname,
+        environment=claim.environment,
+        token=claim.token,
+        now=now,
     )
+    return Retry(actor=actor, now=now, claim=begin, status=claim.status, version=claim.version)
+
+
+def _answer(context: Context, project: str, listed: Listed, route: routing_store.Route | None) -> DomainAnswer:
+    return custom_answer(listed, None if route is None else route.deployment, _ways(context, project))
+
+
+def _ways(context: Context, project: str) -> Ways | None:
+    settings = context.settings
+    if not settings.domains_verify:
+        return None
+    return rules.ways(project, base=settings.cname_target, addresses=[str(one) for one in settings.gateway_addresses])

@@ -12,6 +12,9 @@ from lifecycle.errors import Code, LifecycleError
 MAX_BODY_BYTES = 1024 * 1024
 # Sources are large and slow; their route bounds them itself.
 _STREAMED = re.compile(r"/v1/deployments/[^/]+/source")
+# A pre-flight waits for servers of others, and says at its own end which of them were silent.
+_PATIENT = re.compile(r"/v1/certificates/[^/]+/preflight")
+_PATIENCE_SECONDS = 29
 
 
 class Limits:
@@ -39,7 +42,8 @@ class Limits:
             await send(message)
 
         try:
-            async with asyncio.timeout(self._deadline):
+            patience = _PATIENCE_SECONDS if _PATIENT.fullmatch(scope["path"]) else 0
+            async with asyncio.timeout(max(self._deadline, patience)):
                 whole = await _read(scope, receive)
                 await self._app(scope, _replay(whole, receive), note)
         except _TooLargeError:

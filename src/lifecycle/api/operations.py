@@ -5,16 +5,22 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from lifecycle import clock
+from lifecycle.api.certificate_answers import answer
+from lifecycle.api.certificate_requests import key_of
 from lifecycle.api.context import Context, idempotency
 from lifecycle.api.problems import invalid
+from lifecycle.api.shapes.certificates import CertificateAnswer
 from lifecycle.api.shapes.deletions import CancelAnswer, DeletionAnswer, DeletionMove, deletion_answer
 from lifecycle.api.shapes.standby import StandbyAnswer, standby_answer
+from lifecycle.certs import model as certs
 from lifecycle.deploy import standby
 from lifecycle.deploy.standby import KeepRunning, ScheduleStop
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor
 from lifecycle.scheduler import entries
 from lifecycle.scheduler.model import CancelDeletion, ExpediteDeletion, RescheduleDeletion
+
+Moved = DeletionAnswer | StandbyAnswer | CertificateAnswer
 
 
 class Operations(NamedTuple):
@@ -23,8 +29,8 @@ class Operations(NamedTuple):
     subject: Callable[[Context, Actor, str], Awaitable[str]]
 
     cancel: Callable[[Context, Actor, str, int | None], Awaitable[CancelAnswer]]
-    move: Callable[[Context, Actor, str, DeletionMove, int | None], Awaitable[DeletionAnswer | StandbyAnswer]]
-    run: Callable[[Context, Actor, str, int | None, str | None], Awaitable[DeletionAnswer | StandbyAnswer]]
+    move: Callable[[Context, Actor, str, DeletionMove, int | None], Awaitable[Moved]]
+    run: Callable[[Context, Actor, str, int | None, str | None], Awaitable[Moved]]
 
 
 async def project_of(context: Context, actor: Actor, key: str) -> str:
@@ -104,6 +110,40 @@ async def run_stop(
     return standby_answer(deployment, await context.client.schedule_stop(deployment, command))
 
 
+async def domain_of(context: Context, actor: Actor, key: str) -> str:  # noqa: ARG001  as for the other kinds
+    """The key of a renewal is the domain, in its canonical form."""
+    return key_of(key)
+
+
+async def cancel_renewal(context: Context, actor: Actor, domain: str, generation: int | None) -> CancelAnswer:
+    """Cancel the next renewal of a certificate."""
+    act = certs.Act(actor=actor, now=clock.now(), generation=generation)
+    cancelled = await context.client.cancel_renewal(key_of(domain), act)
+    return CancelAnswer(outcome="cancelled", generation=cancelled.generation, cancelled_at=cancelled.cancelled_at)
+
+
+async def move_renewal(
+    context: Context, actor: Actor, domain: str, body: DeletionMove, generation: int | None
+) -> CertificateAnswer:
+    """Move the next renewal of a certificate."""
+    key, due_at = key_of(domain), _due_at(body)
+    command = certs.RescheduleRenewal(actor=actor, now=clock.now(), generation=generation, due_at=due_at)
+    return await answer(context, key, await context.client.reschedule_renewal(key, command))
+
+
+async def run_renewal(
+    context: Context, actor: Actor, domain: str, generation: int | None, idempotency_key: str | None
+) -> CertificateAnswer:
+    """Renew a certificate now."""
+    key = key_of(domain)
+    certificate = await context.client.renew_certificate(
+        key,
+        certs.Act(actor=actor, now=clock.now(), generation=generation),
+        idempotency_key=idempotency(actor, idempotency_key, "run", key, str(generation)),
+    )
+    return await answer(context, key, certificate)
+
+
 def _due_at(body: DeletionMove) -> datetime:
     _check(body)
     if body.due_at is not None and body.due_at < clock.now():
@@ -121,4 +161,5 @@ def _check(body: DeletionMove) -> None:
 KINDS: Mapping[str, Operations] = {
     entries.KIND: Operations(project_of, cancel_deletion, move_deletion, run_deletion),
     standby.KIND: Operations(deployment_of, keep_running, move_stop, run_stop),
+    certs.KIND: Operations(domain_of, cancel_renewal, move_renewal, run_renewal),
 }

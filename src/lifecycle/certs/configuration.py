@@ -20,14 +20,24 @@ Secrets are never in this file; it names the files that they are in.
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 _URL = re.compile(r"https://[^\s]+")
+_PLANS: Mapping[str, Literal["letsencrypt", "letsencrypt-staging"]] = MappingProxyType(
+    {
+        "acme-v02.api.letsencrypt.org": "letsencrypt",
+        "acme-staging-v02.api.letsencrypt.org": "letsencrypt-staging",
+    }
+)
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
 Server = Annotated[str, Field(pattern=r"^(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
 
 
@@ -64,6 +74,9 @@ class Authority(_Section):
         rehearsal_only: only others' rehearsals go here.
         internal: whether it certifies names and addresses that only a private network knows.
         addresses: whether it certifies IP addresses, for a CA whose profiles we do not know.
+        http_port: where it looks for answers to http-01; public CAs take no other than 80.
+        tls_port: where it looks for answers to tls-alpn-01; public CAs take no other than 443.
+        limits: whose rate limits it has; without it those of Let's Encrypt for its directories, and none for others.
     """
 
     name: Name
@@ -77,6 +90,16 @@ class Authority(_Section):
     rehearsal_only: bool = False
     internal: bool = False
     addresses: bool = False
+    http_port: Port = 80
+    tls_port: Port = 443
+    limits: Literal["letsencrypt", "letsencrypt-staging", "none"] | None = None
+
+    @property
+    def plan(self) -> Literal["letsencrypt", "letsencrypt-staging", "none"]:
+        """Whose rate limits it has."""
+        if self.limits is not None:
+            return self.limits
+        return _PLANS.get(urlsplit(self.directory_url).hostname or "", "none")
 
 
 class Zone(_Section):

@@ -39,6 +39,7 @@ class Source(StrEnum):
     FALLBACK = "fallback"
     SPREAD = "spread"
     FLOOR = "floor"
+    MOVED = "moved"
 
 
 class Life(Durable):

@@ -80,11 +80,13 @@ class Unanswered(Durable):
     Attributes:
         reason: for people.
         retry_at: not before then, when a server in between says so.
+        foreign: an answer came, and it is not one of ACME.
     """
 
     verdict: Literal["unanswered"] = "unanswered"
     reason: str
     retry_at: AwareDatetime | None = None
+    foreign: bool = False
 
 
 Failure = Refused | RateLimited | Unanswered
@@ -118,11 +120,20 @@ class Account(Durable):
     Attributes:
         url: its name in every later request.
         status: `valid`, `deactivated` or `revoked`.
+        orders: where the list of its orders is, when the CA keeps one (RFC 8555, section 7.1.2.1).
     """
 
     verdict: Literal["account"] = "account"
     url: str
     status: str
+    orders: str | None = None
+
+
+class Orders(Durable):
+    """URLs of an account's orders, those that are not over at least."""
+
+    verdict: Literal["orders"] = "orders"
+    urls: tuple[str, ...]
 
 
 class Order(Durable):

@@ -1,6 +1,7 @@
 """What is in a certificate, and whether it is the one that was ordered. Reads no clock and asks nobody."""
 
 import base64
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -104,6 +105,16 @@ def verify(
         return Mismatched(faults=faults)
     life = Life(not_before=leaf.not_valid_before_utc, not_after=leaf.not_valid_after_utc)
     return Verified(life=life, certificate_id=named, serial=f"{leaf.serial_number:x}")
+
+
+def issuer(chain_pem: str) -> str:
+    """Who issued a certificate, as RFC 4514 writes names."""
+    return x509.load_pem_x509_certificate(chain_pem.encode()).issuer.rfc4514_string()
+
+
+def key_digest(key_pem: bytes) -> str:
+    """SHA-256 of the public half of a key, in hexadecimal."""
+    return hashlib.sha256(_spki(_private_key(key_pem).public_key())).hexdigest()
 
 
 def is_issued_under(chain_pem: str, common_name: str) -> bool:

@@ -13,7 +13,11 @@ app = typer.Typer(help="Everything that is going to happen.", no_args_is_help=Tr
 
 Id = Annotated[str, typer.Argument(metavar="ACTION", help="As the list shows it: project-deletion/shop.")]
 
-_STANDBY = "standby-stop"
+_STANDBY, _RENEWAL = "standby-stop", "certificate-renewal"
+_GOES_ON = {
+    _STANDBY: " The deployment goes on running.",
+    _RENEWAL: " The certificate stays until it expires, and nobody renews it.",
+}
 
 
 @app.command("list")
@@ -78,7 +82,7 @@ def cancel(action: Id, if_generation: Generation = None, json: Json = False) -> 
     if json:
         output.show_json(cancelled)
     else:
-        goes_on = " The deployment goes on running." if action.startswith(f"{_STANDBY}/") else ""
+        goes_on = _GOES_ON.get(action.partition("/")[0], "")
         output.out.print(f"Cancelled: {action} (generation {cancelled['generation']}).{goes_on}")
 
 
@@ -96,24 +100,32 @@ def move(
     if json:
         output.show_json(moved)
     else:
-        output.out.print(f"Moved: {action} is due {output.due(moved['due_at'])}.")
+        output.out.print(f"Moved: {action} is due {output.due(_due_at(moved))}.")
 
 
 @app.command()
 def run(action: Id, if_generation: Generation = None, json: Json = False) -> None:
-    """Bring an action forward. A project deletion needs a second administrator for it; a standby ends at once."""
+    """Bring an action forward. A project deletion needs a second administrator for it; the others begin at once."""
     moved = http.call("POST", f"{_path(action)}/run", if_match=if_generation)
     if json:
         output.show_json(moved)
     elif action.startswith(f"{_STANDBY}/"):
         output.out.print(f"Brought forward: {action} ends now.")
+    elif action.startswith(f"{_RENEWAL}/"):
+        output.out.print(f"Brought forward: {action} begins now; see: lifecycle cert show {moved['domain']}")
     else:
-        output.out.print(f"Brought forward: {action} is due {output.due(moved['due_at'])}.")
+        output.out.print(f"Brought forward: {action} is due {output.due(_due_at(moved))}.")
 
 
 def _called(action: Mapping[str, Any]) -> str:
     """What an action can be named by: people know projects by their slug, and deployments by their id."""
     return f"{action['kind']}/{action['key' if action['kind'] == _STANDBY else 'label']}"
+
+
+def _due_at(moved: Mapping[str, Any]) -> str | None:
+    """A certificate calls it by what is due."""
+    due_at: str | None = moved["next_renewal_at"] if "next_renewal_at" in moved else moved["due_at"]
+    return due_at
 
 
 def _path(action: str) -> str:

@@ -101,13 +101,13 @@ def call(
         raise _not_ours(path) from error
 
 
-def text(path: str, *, query: Mapping[str, str | None] | None = None) -> str:
-    """The answer of the API to a GET, as plain text.
+def text(path: str, *, method: str = "GET", query: Mapping[str, str | None] | None = None) -> str:
+    """The answer of the API as it came, for what is not JSON.
 
     Raises:
         CommandError: refused, or not reachable.
     """
-    return _send("GET", path, query=query)
+    return _send(method, path, query=query)
 
 
 def upload(path: str, content: IO[bytes]) -> Any:

@@ -9,7 +9,19 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from lifecycle.cli import actions, deployments, domains, keys, output, projects, receipts, servers, switches
+from lifecycle.cli import (
+    actions,
+    authorities,
+    certificates,
+    deployments,
+    domains,
+    keys,
+    output,
+    projects,
+    receipts,
+    servers,
+    switches,
+)
 from lifecycle.cli.http import CommandError
 
 app = typer.Typer(
@@ -33,10 +45,13 @@ app.command("deployments")(deployments.list_all)
 app.add_typer(projects.app, name="project")
 app.add_typer(deployments.app, name="deployment")
 app.add_typer(domains.app, name="domain")
+app.add_typer(certificates.app, name="cert")
 app.add_typer(actions.app, name="actions")
 app.add_typer(receipts.app, name="receipt")
 app.add_typer(keys.app, name="key")
 app.add_typer(keys.vault_app, name="vault")
+app.add_typer(authorities.app, name="authority")
+keys.vault_app.command("rotate")(authorities.rotate)
 
 
 def main() -> None:

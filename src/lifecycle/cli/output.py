@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +17,7 @@ from lifecycle.durations import humanize
 Json = Annotated[bool, typer.Option("--json", help="Print the answer of the API as JSON.")]
 
 _WIDEST = 10_000
+_FAR = timedelta(days=2)
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -73,6 +74,16 @@ def in_how_long(text: str) -> str:
     if rest is None:
         return ""
     return humanize(rest) if rest.total_seconds() > 0 else f"-{humanize(-rest)}"
+
+
+def in_days(text: str | None) -> str:
+    """A time as `in 59 days`, or `in 5h 3m` when it is near; nothing for none."""
+    at = moment(text)
+    if at is None:
+        return ""
+    rest = at - clock.now()
+    away = f"{abs(rest).days} days" if abs(rest) >= _FAR else humanize(abs(rest))
+    return f"in {away}" if rest.total_seconds() > 0 else f"{away} ago"
 
 
 def first_line(text: str) -> str:

@@ -59,14 +59,18 @@ def worker() -> None:
 
 def gateway(
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where visitors come in; * is every address.")],
+    listen_tls: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The same for visitors with TLS.")] = None,
+    tls_alpn: Annotated[
+        bool, typer.Option(help="Whether TLS-ALPN-01 challenges can be answered with --listen-tls.")
+    ] = True,
     max_connections: Annotated[int, typer.Option(min=1, help="At a time; each needs two open files.")] = 8000,
     access_log: Annotated[bool, typer.Option(help="Whether each request is a line of HAProxy's output.")] = True,
 ) -> None:
     """Write the files that HAProxy starts with into LIFECYCLE_GATEWAY_FOLDER, and print how to start it.
 
-    What it routes stays as it is. One that runs takes new files when it is reloaded.
+    Routes and certificates stay as they are. One that runs takes new files when it is reloaded.
     """
-    from lifecycle.deploy.gateway import write_configuration
+    from lifecycle.deploy.gateway import Tls, write_configuration
     from lifecycle.deploy.gateway.files import BusyError
 
     settings = Settings()
@@ -78,7 +82,12 @@ def gateway(
     api_address = f"{settings.api_host}:{settings.api_port}"
     try:
         write_configuration(
-            folder, listen=listen, api_address=api_address, max_connections=max_connections, access_log=access_log
+            folder,
+            listen=listen,
+            tls=None if listen_tls is None else Tls(listen_tls, challenges=tls_alpn),
+            api_address=api_address,
+            max_connections=max_connections,
+            access_log=access_log,
         )
     except (ValueError, OSError, BusyError) as error:
         hint = "Give HOST:PORT, and a folder that this user may write to."

@@ -63,10 +63,10 @@ async def start(spec: Spec) -> Launch:
     available = resources.current()
     if await store.is_over(available.db, spec.id):
         return Launch(refused="It has ended.")
-    variables = (
-        json.loads(available.vault.open(spec.sealed_variables, bound_to=spec.id)) if spec.sealed_variables else {}
-    )
     listing = await store.find(available.db, spec.id)
+    # Of the row: since the rollout began, the variables may have been sealed anew under another key.
+    sealed = (spec if listing is None else listing.spec).sealed_variables
+    variables = json.loads(available.vault.open(sealed, bound_to=spec.id)) if sealed else {}
     image = spec.image if listing is None else listing.image
     wanted = [
         InstanceSpec(

@@ -2,6 +2,7 @@
 
     assign_domains    names are reserved; nothing moves yet
     switch_domains    one transaction, then the gateway ──> DeploymentService.switched
+    add_domain        a claim, which DomainVerification proves before it is routed
 
 Object key: project id. Orders arrive one by one; each is a change in the database, and after it the gateway is told
 what the database says. So an order that is repeated, or late, does no harm. Decisions are made elsewhere.
@@ -14,12 +15,14 @@ from typing import NamedTuple
 from restate import ObjectContext, VirtualObject
 
 from lifecycle import clock, policies, resources
-from lifecycle.deploy import domains, routing_store, sentinel, steps, store
+from lifecycle.deploy import domains, routing_store, sentinel, steps, store, verification, verification_store
 from lifecycle.deploy.gateway import Change
 from lifecycle.deploy.model import Environment, Spec, Switch, Switched
 from lifecycle.deploy.steps import Step
+from lifecycle.deploy.verification_model import Begin, Forget
+from lifecycle.deploy.verification_store import Refusal
 from lifecycle.errors import Code, LifecycleError
-from lifecycle.models import Durable
+from lifecycle.models import Actor, Durable
 
 routing_service = VirtualObject(
     "RoutingService",
@@ -36,10 +39,17 @@ class Suspension(Durable):
 
 
 class CustomDomain(Durable):
-    """A domain that somebody brings along."""
+    """A domain that somebody brings along.
+
+    Attributes:
+        token: a fresh one, for the TXT record; made anew where a message of an older release has none.
+        actor: who asks; None in messages of an older release.
+    """
 
     hostname: str
     environment: Environment = Environment.PRODUCTION
+    token: str = ""
+    actor: Actor | None = None
 
 
 @routing_service.handler(ingress_private=True)
@@ -90,25 +100,53 @@ async def clear(ctx: ObjectContext) -> None:
 
 @routing_service.handler()
 async def add_domain(ctx: ObjectContext, domain: CustomDomain) -> CustomDomain:
-    """Give the project a domain, unless another one has it."""
+    """Write down that the project wants a domain, and begin to look for proof; without verification it has it now."""
+    if not domain.token:
+        domain = domain.model_copy(update={"token": ctx.uuid().hex})
     claimed = await ctx.run_typed(
         "claim-domain", _claim_custom, policies.DATABASE.options(Claim), project=ctx.key(), domain=domain
     )
-    if not claimed.ours:
-        raise LifecycleError(Code.DOMAIN_TAKEN, domain=domain.hostname, field="domain")
-    await _tell_gateway(ctx)
+    match claimed.refusal:
+        case Refusal.NO_PROJECT:
+            raise LifecycleError(Code.PROJECT_NOT_FOUND)
+        case Refusal.ENDING:
+            raise LifecycleError(Code.PROJECT_ENDING, project=ctx.key())
+        case Refusal.TAKEN:
+            raise LifecycleError(Code.DOMAIN_TAKEN, domain=domain.hostname, field="domain")
+        case None:
+            pass
+    if claimed.ours:
+        await _tell_gateway(ctx)
+    command = Begin(
+        project=ctx.key(),
+        workspace=claimed.workspace,
+        hostname=domain.hostname,
+        environment=domain.environment,
+        token=claimed.token,
+        now=datetime.fromtimestamp(await ctx.time(), UTC),
+        actor=domain.actor,
+        verified=not claimed.verifies,
+    )
+    ctx.object_send(verification.verify, claimed.id, command)
     return domain
 
 
 @routing_service.handler()
 async def remove_domain(ctx: ObjectContext, domain: CustomDomain) -> None:
     """Take a domain away from the project. One that it does not have changes nothing."""
-    await ctx.run_typed(
-        "release-domain", _release_custom, policies.DATABASE.options(type(None)), project=ctx.key(), domain=domain
+    released = await ctx.run_typed(
+        "release-domain", _release_custom, policies.DATABASE.options(Release), project=ctx.key(), domain=domain
     )
-    await ctx.run_typed(
-        "tell-gateway", _apply, policies.GATEWAY.options(type(None)), project=ctx.key(), gone=[domain.hostname]
-    )
+    await _forget(ctx, domain.hostname)
+    now = datetime.fromtimestamp(await ctx.time(), UTC)
+    command = Forget(now=now, actor=domain.actor, certified=released.certified)
+    ctx.object_send(verification.forget, released.id, command)
+
+
+@routing_service.handler(ingress_private=True)
+async def forget_domain(ctx: ObjectContext, domain: CustomDomain) -> None:
+    """Another project has a domain now: let the gateway know that it is this one's no more."""
+    await _forget(ctx, domain.hostname)
 
 
 class Waiting(NamedTuple):
@@ -119,14 +157,37 @@ class Waiting(NamedTuple):
 
 
 class Claim(Durable):
-    """Whether a domain belongs to the project that asked for it."""
+    """What became of a wish for a domain.
+
+    Attributes:
+        ours: the project owns it.
+        verifies: proof is to be looked for.
+    """
 
     ours: bool
+    id: str = ""
+    workspace: str = ""
+    token: str = ""
+    verifies: bool = False
+    refusal: Refusal | None = None
+
+
+class Release(Durable):
+    """A domain that was given back. `certified`: the project has a certificate for it alone."""
+
+    id: str
+    certified: bool
 
 
 async def _publish(ctx: ObjectContext, waiting: Waiting | None = None) -> None:
     await ctx.run_typed("write-configs", _refresh, policies.DATABASE.options(type(None)), project=ctx.key())
     await _tell_gateway(ctx, waiting)
+
+
+async def _forget(ctx: ObjectContext, hostname: str) -> None:
+    await ctx.run_typed(
+        "tell-gateway", _apply, policies.GATEWAY.options(type(None)), project=ctx.key(), gone=[hostname]
+    )
 
 
 async def _tell_gateway(ctx: ObjectContext, waiting: Waiting | None = None) -> None:
@@ -155,14 +216,25 @@ async def _claim(spec: Spec) -> None:
 
 
 async def _claim_custom(project: str, domain: CustomDomain) -> Claim:
-    claimed = await routing_store.claim_custom(
-        resources.current().db, project, domain.hostname, domain.environment, clock.now()
+    available = resources.current()
+    verify = available.settings.domains_verify
+    claimed = await verification_store.claim(
+        available.db, project, domain.hostname, domain.environment, domain.token, verify=verify, now=clock.now()
     )
-    return Claim(ours=claimed.owner == project)
+    if isinstance(claimed, Refusal):
+        return Claim(ours=False, refusal=claimed)
+    return Claim(
+        ours=claimed.status.owns,
+        id=claimed.id,
+        workspace=claimed.workspace,
+        token=claimed.token,
+        verifies=verify,
+    )
 
 
-async def _release_custom(project: str, domain: CustomDomain) -> None:
-    await routing_store.release_custom(resources.current().db, project, domain.hostname)
+async def _release_custom(project: str, domain: CustomDomain) -> Release:
+    released = await verification_store.release(resources.current().db, project, domain.hostname)
+    return Release(id=released.id, certified=released.certified)
 
 
 async def _move(project: str, order: Switch) -> None:

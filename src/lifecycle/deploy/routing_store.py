@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from lifecycle import ids
 from lifecycle.db import Connection, Database
 from lifecycle.deploy import sentinel
 from lifecycle.deploy.domains import Kind, Name
@@ -31,11 +30,12 @@ class Route(NamedTuple):
     deployment: str | None
 
 
-class Claimed(NamedTuple):
-    """Whether a hostname could be had."""
+class Owner(NamedTuple):
+    """Whose a hostname is."""
 
     hostname: str
-    owner: str
+    project: str
+    workspace: str
 
 
 async def claim(db: Database, spec: Spec, names: Sequence[Name], now: datetime) -> None:
@@ -62,46 +62,36 @@ async def claim(db: Database, spec: Spec, names: Sequence[Name], now: datetime) 
     await db.transaction(work)
 
 
-async def claim_custom(db: Database, project: str, hostname: str, environment: Environment, now: datetime) -> Claimed:
-    """Reserve a custom domain for the live deployment of an environment, unless another project has it."""
-
-    async def work(connection: Connection) -> Claimed:
-        await _insert(connection, project, hostname, environment, Kind.CUSTOM, environment.value, now)
-        row = await connection.one("SELECT project_id, kind FROM routes WHERE hostname = %s FOR UPDATE", hostname)
-        if row is None or row["project_id"] != project or row["kind"] != Kind.CUSTOM.value:
-            return Claimed(hostname, "" if row is None else row["project_id"])
-        await connection.execute(
-            "INSERT INTO domains (id, project_id, hostname, kind, created_at) VALUES (%s, %s, %s, 'custom', %s) "
-            "ON DUPLICATE KEY UPDATE id = domains.id",
-            ids.derived("dom", project, hostname),
-            project,
-            hostname,
-            now,
-        )
-        await connection.execute(
-            "UPDATE routes SET deployment_id = (SELECT live_deployment_id FROM environments "
-            "WHERE project_id = %s AND kind = %s) WHERE hostname = %s",
-            project,
-            environment.value,
-            hostname,
-        )
-        await _publish(connection, project)
-        return Claimed(hostname, project)
-
-    return await db.transaction(work)
+async def is_generated(connection: Connection, hostname: str) -> bool:
+    """Whether it is one of the names that deployments get by themselves."""
+    row = await connection.one("SELECT 1 AS one FROM routes WHERE hostname = %s AND kind <> 'custom'", hostname)
+    return row is not None
 
 
-async def release_custom(db: Database, project: str, hostname: str) -> None:
-    """Give a custom domain back."""
+async def route_custom(
+    connection: Connection, project: str, hostname: str, environment: Environment, now: datetime
+) -> None:
+    """Let a custom domain, which is the project's, follow what is live in an environment."""
+    await _insert(connection, project, hostname, environment, Kind.CUSTOM, environment.value, now)
+    await connection.execute(
+        "UPDATE routes SET environment = %s, sticky = %s, deployment_id = (SELECT live_deployment_id "
+        "FROM environments WHERE project_id = %s AND kind = %s) WHERE hostname = %s AND project_id = %s",
+        environment.value,
+        environment.value,
+        project,
+        environment.value,
+        hostname,
+        project,
+    )
+    await _publish(connection, project)
 
-    async def work(connection: Connection) -> None:
-        await connection.execute(
-            "DELETE FROM routes WHERE hostname = %s AND project_id = %s AND kind = 'custom'", hostname, project
-        )
-        await connection.execute("DELETE FROM domains WHERE hostname = %s AND project_id = %s", hostname, project)
-        await _publish(connection, project)
 
-    await db.transaction(work)
+async def unroute_custom(connection: Connection, project: str, hostname: str) -> None:
+    """Route a custom domain of the project no more."""
+    await connection.execute(
+        "DELETE FROM routes WHERE hostname = %s AND project_id = %s AND kind = 'custom'", hostname, project
+    )
+    await _publish(connection, project)
 
 
 async def switch(db: Database, project: str, order: Switch) -> None:
@@ -179,6 +169,22 @@ async def routes(db: Database, project: str) -> Sequence[Route]:
         Route(row["hostname"], Environment(row["environment"]), Kind(row["kind"]), row["sticky"], row["deployment_id"])
         for row in rows
     ]
+
+
+async def owners(db: Database, names: Sequence[str]) -> Sequence[Owner]:
+    """Whose the routes are that have one of these names, or that a wildcard among them stands for."""
+    rows = await db.all(
+        "SELECT r.hostname, r.project_id, p.workspace_id FROM JSON_TABLE(%s, '$[*]' COLUMNS (name VARCHAR(255) "
+        "PATH '$')) AS wanted JOIN routes r ON r.hostname = CONVERT(wanted.name USING utf8mb4) COLLATE utf8mb4_bin "
+        "JOIN projects p ON p.id = r.project_id UNION "
+        "SELECT r.hostname, r.project_id, p.workspace_id FROM JSON_TABLE(%s, '$[*]' COLUMNS (parent VARCHAR(255) "
+        "PATH '$')) AS wanted JOIN routes r ON SUBSTRING(r.hostname, LOCATE('.', r.hostname)) = "
+        "CONVERT(wanted.parent USING utf8mb4) COLLATE utf8mb4_bin JOIN projects p ON p.id = r.project_id "
+        "ORDER BY hostname",
+        json.dumps([name for name in names if not name.startswith("*.")]),
+        json.dumps([name.removeprefix("*") for name in names if name.startswith("*.")]),
+    )
+    return [Owner(row["hostname"], row["project_id"], row["workspace_id"]) for row in rows]
 
 
 async def generation(db: Database, project: str) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 from cryptography import x509
@@ -23,9 +24,28 @@ from lifecycle import clock
 from lifecycle.dev.process import Child
 from lifecycle.dev.servers import MissingProgramError
 
+PORTS = ("challenge_management", "challenge_dns", "pebble", "pebble_management")
 _HOST = "127.0.0.1"
 _START = timedelta(seconds=60)
 _VALID = timedelta(days=3650)
+
+
+class PebbleOptions(NamedTuple):
+    """What is special about a Pebble.
+
+    Attributes:
+        program: of another release than the installed one.
+        challenge_program: of its challenge server.
+        dns: `host:port` that it asks, instead of the challenge server.
+        options: added to its configuration.
+        environment: further variables.
+    """
+
+    program: Path | None = None
+    challenge_program: Path | None = None
+    dns: str | None = None
+    options: Mapping[str, JsonValue] | None = None
+    environment: Mapping[str, str] | None = None
 
 
 class ChallengeServer:

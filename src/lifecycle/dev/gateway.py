@@ -4,7 +4,7 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
-from lifecycle.deploy.gateway import Gateway, GatewayDownError, write_configuration
+from lifecycle.deploy.gateway import Gateway, GatewayDownError, Tls, write_configuration
 from lifecycle.dev.process import Child
 from lifecycle.dev.servers import MissingProgramError
 
@@ -22,6 +22,7 @@ class HaProxy:
         folder: its folder, absolute; the path must be short, for the sockets' sake.
         port: where requests come in; below 32768, so that no outgoing connection has it.
         api_address: `host:port` of our API, for ACME challenges.
+        tls_port: where visitors with TLS come in, likewise; None: nowhere.
         log: its log file.
         pools: how many pools there are at first.
         slots: how many servers each has at first.
@@ -35,6 +36,7 @@ class HaProxy:
         *,
         api_address: str,
         log: Path,
+        tls_port: int | None = None,
         pools: int = 64,
         slots: int = 8,
         access_log: bool = True,
@@ -42,6 +44,8 @@ class HaProxy:
         self.folder = folder
         self.port = port
         self.url = f"http://{_HOST}:{port}"
+        self.tls_port = tls_port
+        self.tls_url = None if tls_port is None else f"https://{_HOST}:{tls_port}"
         self._api_address = api_address
         self._pools = pools
         self._slots = slots
@@ -58,6 +62,7 @@ class HaProxy:
             self.folder,
             listen=f"{_HOST}:{self.port}",
             api_address=self._api_address,
+            tls=None if self.tls_port is None else Tls(f"{_HOST}:{self.tls_port}"),
             pools=self._pools,
             slots=self._slots,
             max_connections=_MAX_CONNECTIONS,

@@ -17,19 +17,42 @@ from lifecycle import clock, identity, ids, migrate, secret_files, vault
 from lifecycle.access import keys, store
 from lifecycle.db import Database
 from lifecycle.deploy.platforms.process import ProcessPlatform
-from lifecycle.dev import ports
+from lifecycle.dev import acme, ports
+from lifecycle.dev.acme import ChallengeServer, Pebble, PebbleOptions
 from lifecycle.dev.gateway import HaProxy
 from lifecycle.dev.process import Child
 from lifecycle.dev.servers import Engine, MariaDb, Own, answers
 from lifecycle.models import Role
 from lifecycle.settings import Settings
 
-PORTS = ("restate_ingress", "restate_admin", "restate_node", "mysql", "worker", "api", "gateway_http")
+PORTS = (
+    "restate_ingress",
+    "restate_admin",
+    "restate_node",
+    "mysql",
+    "worker",
+    "api",
+    "gateway_http",
+    "gateway_https",
+    *acme.PORTS,
+)
 REGION = "local"
 APEX = "lifecycle.localhost"  # browsers take every name below localhost for this machine
 WORKSPACE = "dev"
 PERSON = "admin@example.com"
 _HOST = "127.0.0.1"
+# One CA that asks the challenge server for addresses, and finds this machine under every name.
+_CERTIFICATES = """\
+resolvers = ["{resolver}"]
+
+[[authority]]
+name = "pebble"
+directory_url = "{directory_url}"
+trust_file = "{trust}"
+internal = true
+http_port = {http_port}
+tls_port = {tls_port}
+"""
 _INSTANCE_GRACE = timedelta(seconds=3)
 
 
@@ -45,6 +68,7 @@ class Stack:
         given_ports: ports to use instead of free ones.
         engine_environment: further settings of restate-server.
         settings: further settings of Lifecycle, by name of the environment variable.
+        authority: what is special about the certificate authority.
     """
 
     def __init__(
@@ -54,6 +78,7 @@ class Stack:
         given_ports: Mapping[str, int] | None = None,
         engine_environment: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
+        authority: PebbleOptions | None = None,
     ) -> None:
         self.root = root
         self._absolute = root.resolve()
@@ -80,8 +105,10 @@ class Stack:
             root / "gateway",
             self.ports["gateway_http"],
             api_address=f"{_HOST}:{self.ports['api']}",
+            tls_port=self.ports["gateway_https"],
             log=self._log("haproxy"),
         )
+        self.challenges, self.authority = self._authority(authority or PebbleOptions())
         secret_files.ensure(root / "key-ring", lambda: vault.new_ring_line("dev"))
         self.environment = {**self._environment(public_key), **(settings or {})}
         self.worker = Own(
@@ -92,6 +119,21 @@ class Stack:
             log=self._log("worker"),
         )
         self.api = Own("api", url=self.api_url, health="/healthz", environment=self.environment, log=self._log("api"))
+
+    def _authority(self, chosen: PebbleOptions) -> tuple[ChallengeServer, Pebble]:
+        """A certificate authority that looks for answers to its challenges at the gateway."""
+        challenges = ChallengeServer(self.ports, log=self._log("pebble-challtestsrv"), program=chosen.challenge_program)
+        looked_at = {"validation_http": self.ports["gateway_http"], "validation_tls": self.ports["gateway_https"]}
+        pebble = Pebble(
+            self._absolute / "pebble",
+            {**self.ports, **looked_at},
+            dns=chosen.dns or challenges.dns,
+            log=self._log("pebble"),
+            program=chosen.program,
+            options=chosen.options,
+            environment=chosen.environment,
+        )
+        return challenges, pebble
 
     def _environment(self, public_key: str) -> dict[str, str]:
         """What our own processes are told; the times are short, so that a person sees things happen."""
@@ -111,8 +153,10 @@ class Stack:
             "LIFECYCLE_RECONCILER_INTERVAL": "10s",
             "LIFECYCLE_REGIONS": f"{REGION}=process:{self._absolute}/instances",
             "LIFECYCLE_DEPLOY_APEX": APEX,
+            "LIFECYCLE_DOMAINS_VERIFY": "false",  # people try names that no DNS knows
             "LIFECYCLE_DEPLOY_SOURCE_FOLDER": str(self.root / "sources"),
             "LIFECYCLE_GATEWAY_FOLDER": str(self.root / "gateway"),
+            "LIFECYCLE_CERTIFICATES_FILE": str(self.root / "certificates.toml"),
         }
 
     @property
@@ -123,7 +167,8 @@ class Stack:
     @property
     def children(self) -> tuple[Child, ...]:
         """All processes, in the order in which they start."""
-        return self.database.child, self.engine.child, self.gateway.child, self.worker.child, self.api.child
+        servers = (self.database, self.engine, self.gateway, self.challenges, self.authority, self.worker, self.api)
+        return tuple(server.child for server in servers)
 
     def settings(self) -> Settings:
         """The settings of the stack's own processes."""
@@ -154,16 +199,39 @@ class Stack:
             group.create_task(_then(self.database.start(), lambda: started("mariadb")))
             group.create_task(_then(self.engine.start(), lambda: started("restate-server")))
             group.create_task(_then(self.gateway.start(), lambda: started("haproxy")))
+            group.create_task(_then(self._start_authority(), lambda: started("pebble")))
         await asyncio.to_thread(migrate.upgrade, self.database.url)
         started("migrations")
 
     async def stop(self) -> None:
         """Stop everything; the engine before the worker, which else waits for its calls. The data stays."""
         (self.root / "ready.json").unlink(missing_ok=True)
-        for part in (self.api, self.engine, self.worker, self.database, self.gateway):
+        parts = (self.api, self.engine, self.worker, self.database, self.gateway, self.authority, self.challenges)
+        for part in parts:
             await part.child.stop()
         await _remove_instances(self._absolute)
         self._lock.close()
+
+    async def _start_authority(self) -> None:
+        self.write_certificates_file()
+        await self.challenges.start()
+        await self.authority.start()
+        # It has another root at every start; what it issued before is still served, so older ones stay.
+        bundle = self.root / "ca-bundle.pem"
+        former = bundle.read_text(encoding="utf-8") if bundle.exists() else ""
+        root = await self.authority.root()
+        bundle.write_text(former if root in former else former + root, encoding="utf-8")
+
+    def write_certificates_file(self, more: str = "") -> None:
+        """Write which authority and resolver there are, and `more` TOML after it."""
+        text = _CERTIFICATES.format(
+            resolver=self.challenges.dns,
+            directory_url=self.authority.directory_url,
+            trust=self.authority.trust,
+            http_port=self.ports["gateway_http"],
+            tls_port=self.ports["gateway_https"],
+        )
+        (self.root / "certificates.toml").write_text(text + more, encoding="utf-8")
 
     async def _is_registered(self) -> bool:
         return await answers(f"{self.api_url}/readyz")
@@ -176,10 +244,10 @@ class Stack:
             "restate_ingress_url": self.engine.ingress_url,
             "restate_admin_url": self.engine.admin_url,
             "mysql_url": self.database.url,
-            "acme_directory_url": None,
+            "acme_directory_url": self.authority.directory_url,
             "gateway_http_url": self.gateway.url,
-            "gateway_https_url": None,
-            "ca_bundle": None,
+            "gateway_https_url": self.gateway.tls_url,
+            "ca_bundle": str(self._absolute / "ca-bundle.pem"),
         }
         partial = self.root / "ready.json.part"
         partial.touch(mode=0o600)

@@ -63,6 +63,17 @@ class DeploymentRow(Durable):
     sequence: int = 0
 
 
+class CertificateRow(Durable):
+    """What the list of certificates shows of a domain."""
+
+    domain: str
+    names: tuple[str, ...]
+    challenge: str
+    status: str
+    next_renewal_at: datetime | None = None
+    last_error: str = ""
+
+
 class Entry(Durable):
     """One transition.
 
@@ -83,4 +94,5 @@ class Entry(Durable):
     pending_action: ActionRow | None = None
     project_row: ProjectRow | None = None
     deployment_rows: tuple[DeploymentRow, ...] = ()
+    certificate_row: CertificateRow | None = None
     cancel_generation: int | None = None

@@ -35,7 +35,7 @@ async def ensure_key(db: Database, vault: Vault) -> JWKEC:
         row = await store.oldest_key(db)
     if row is None:
         raise LookupError("the signing key vanished while it was made")
-    pem = vault.open(row.sealed_private_key, bound_to=_bound_to(row.kid))
+    pem = vault.open(row.sealed_private_key, bound_to=bound_to(row.kid))
     private = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise TypeError(f"signing key {row.kid} is not an elliptic-curve key")
@@ -140,7 +140,7 @@ async def _make_key(db: Database, vault: Vault) -> None:
         db,
         store.SigningKey(
             kid=_kid(key),
-            sealed_private_key=vault.seal(pem, bound_to=_bound_to(_kid(key))),
+            sealed_private_key=vault.seal(pem, bound_to=bound_to(_kid(key))),
             public_jwk=key.public_key().to_json(),
             created_at=clock.now(),
         ),
@@ -151,5 +151,6 @@ def _kid(key: JWKEC) -> str:
     return b64encode(key.thumbprint()).decode()  # RFC 7638
 
 
-def _bound_to(kid: str) -> str:
+def bound_to(kid: str) -> str:
+    """What the private half of a key is sealed for."""
     return f"signing-key:{kid}"

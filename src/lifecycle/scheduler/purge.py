@@ -14,6 +14,8 @@ from typing import NamedTuple
 from restate import Workflow, WorkflowContext, WorkflowSharedContext
 
 from lifecycle import clock, policies, resources
+from lifecycle.certs import certificates, delivery, orders_store, proving
+from lifecycle.certs import store as certificates_store
 from lifecycle.db import Connection, Database
 from lifecycle.deploy import deployments, instances, launch, routing, routing_store
 from lifecycle.deploy import store as deploy_store
@@ -35,6 +37,7 @@ from lifecycle.scheduler.model import (
 PROGRESS = "progress"
 # A rollout that is halted ends at its next step; while it builds an image that may take a while.
 _ROLLOUT_ENDS_WITHIN = timedelta(seconds=1)
+_ISSUANCE_ENDS_WITHIN = timedelta(seconds=1)
 
 project_deletion = Workflow(
     "ProjectDeletion",
@@ -83,6 +86,18 @@ async def _remove_instances(order: PurgeOrder) -> None:
     await launch.stop_project(order.project.id)
 
 
+async def _count_certificates(project: str) -> int:
+    return await certificates_store.count_of_project(resources.current().db, project)
+
+
+async def _remove_certificates(order: PurgeOrder) -> None:
+    available = resources.current()
+    await store.seal_project(available.db, order)
+    for domain in await certificates_store.domains_of_project(available.db, order.project.id):
+        await delivery.withdraw(domain)
+    await store.delete_in_batches(available.db, order, certificates_store.delete_of_project)
+
+
 SUBSYSTEMS = (
     Subsystem(
         name="instances",
@@ -90,6 +105,13 @@ SUBSYSTEMS = (
         find=launch.count_project,
         remove=_remove_instances,
         evidence="no platform has one any more",
+    ),
+    Subsystem(
+        name="certificates",
+        tables=("certificate_domains", "certificates", "acme_orders", "challenges"),
+        find=_count_certificates,
+        remove=_remove_certificates,
+        evidence="the gateway serves none, and no key, order or challenge is left",
     ),
     _rows("routes", ("routes", "sentinel_configs"), routing_store.count, routing_store.delete_of_project),
     _rows(
@@ -107,6 +129,12 @@ class Survey(Durable):
     """What a purge found before it removed anything, by name of the subsystem."""
 
     found: Mapping[str, int]
+
+
+class Domains(Durable):
+    """Domains whose certificates belong to the project."""
+
+    domains: tuple[str, ...]
 
 
 class Running(Durable):
@@ -130,6 +158,9 @@ async def run(ctx: WorkflowContext, order: PurgeOrder) -> None:
     if order.project.deployed or survey.found.get("deployments"):
         _show(ctx, order, "seal-deployments", lines)
         await _seal_deployments(ctx, order)
+    if survey.found.get("certificates"):
+        _show(ctx, order, "seal-certificates", lines)
+        await _seal_certificates(ctx, order)
     for subsystem in SUBSYSTEMS:
         _show(ctx, order, f"remove-{subsystem.name}", lines)
         line = await ctx.run_typed(
@@ -169,6 +200,15 @@ async def _seal_deployments(ctx: WorkflowContext, order: PurgeOrder) -> None:
         await ctx.object_call(instances.stop, deployment, Target(project=order.project.id, deployment=deployment))
 
 
+async def _seal_certificates(ctx: WorkflowContext, order: PurgeOrder) -> None:
+    """See to it that nothing is issued or renewed any more, and nothing published for a challenge is left."""
+    found = await ctx.run_typed("list-domains", _domains, policies.DATABASE.options(Domains), order=order)
+    for domain in found.domains:
+        while (await ctx.object_call(certificates.seal, domain, None)).at_work:
+            await ctx.sleep(_ISSUANCE_ENDS_WITHIN)
+    await ctx.run_typed("withdraw-challenges", _withdraw, policies.PLATFORM.options(type(None)), order=order)
+
+
 def order(project: Project, deletion: Deletion) -> PurgeOrder:
     """What a purge must know, taken from a deletion that has just begun."""
     due_at, started_at = deletion.countdown.due_at, deletion.started_at
@@ -201,6 +241,15 @@ async def _survey(order: PurgeOrder) -> Survey:
     async with resources.current().precedence.work():
         await store.seal_project(resources.current().db, order)
         return Survey(found={one.name: await one.find(order.project.id) for one in SUBSYSTEMS})
+
+
+async def _domains(order: PurgeOrder) -> Domains:
+    return Domains(domains=tuple(await certificates_store.domains_of_project(resources.current().db, order.project.id)))
+
+
+async def _withdraw(order: PurgeOrder) -> None:
+    for issuance in await orders_store.published_of_project(resources.current().db, order.project.id):
+        await proving.withdraw(issuance)
 
 
 async def _running(order: PurgeOrder) -> Running:

@@ -8,18 +8,28 @@
     rollout ended by hand ──> given up, and an alarm
     purge too long, invocation stuck, engine unreadable ──> an alarm
     gateway and instances ──> InstanceService.upkeep
+    certificates served, challenges left behind ──> CertificateUpkeep
 
 Object key: `"reconciler"`. An alarm is a finding that people see until it is mended; one about a project goes to
 its audit log as well.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
-from lifecycle import clock, policies, resources
+from lifecycle import clock, ids, policies, resources
+from lifecycle.certs import watch
+from lifecycle.certs.certificates import renewal_due
+from lifecycle.certs.certificates import settle as certificate_settle
+from lifecycle.certs.model import Ending, Outcome
+from lifecycle.certs.model import Settled as CertificateSettled
+from lifecycle.certs.model import Wake as CertificateWake
+from lifecycle.certs.upkeep import KEY as CERTIFICATE_UPKEEP
+from lifecycle.certs.upkeep import keep_up
+from lifecycle.certs.watch import LostIssuance, MissingRenewal, RunningOut, Troubles
 from lifecycle.clock import rfc3339
 from lifecycle.deploy.deployments import settle
 from lifecycle.deploy.instances import UPKEEP, upkeep
@@ -41,6 +51,7 @@ _STUCK_AFTER_RETRIES = 5
 # A loop that has not swept for this many intervals is taken for dead and started anew.
 _DEAD_AFTER_INTERVALS = 3
 _ENDED_BY_HAND = "Its rollout was ended in the engine."
+_ISSUANCE_ENDED_BY_HAND = "Its issuance was ended in the engine."
 
 reconciler = VirtualObject(
     "Reconciler",
@@ -79,6 +90,7 @@ class Look(Durable):
     lost: tuple[Deadline, ...] = ()
     standbys: tuple[LostStandby, ...] = ()
     rollouts: tuple[LostRollout, ...] = ()
+    certificates: Troubles = Troubles()
     findings: tuple[Finding, ...] = ()
     complete: bool = True
 
@@ -104,6 +116,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
         return
     ctx.object_send(sweep, KEY, wake, send_delay=resources.current().settings.reconciler_interval)
     ctx.object_send(upkeep, UPKEEP, None)
+    ctx.object_send(keep_up, CERTIFICATE_UPKEEP, None)
     look = await ctx.run_typed("look", _look, policies.ENGINE.options(Look))
     since = {(finding.kind, finding.subject): finding.since for finding in state.findings}
     late = {deadline.project: deadline for deadline in (*look.missing, *look.overdue)}
@@ -117,6 +130,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
         if ("rollout_lost", rollout.project) in since:  # seen by the last sweep too: it is not just beginning
             ended = Settled(deployment=rollout.deployment, status=Status.FAILED, now=look.now, message=_ENDED_BY_HAND)
             ctx.object_send(settle, rollout.project, ended)
+    _mend_certificates(ctx, look.certificates, since)
     for deadline in look.lost:
         ctx.object_send(resume_purge, deadline.project, Wake(generation=deadline.generation))
     seen = tuple(
@@ -144,6 +158,17 @@ async def findings(ctx: ObjectSharedContext) -> ReconcilerState:
     return await ctx.get(STATE, type_hint=ReconcilerState) or ReconcilerState()
 
 
+def _mend_certificates(ctx: ObjectContext, troubles: Troubles, since: Mapping[tuple[str, str], datetime]) -> None:
+    for renewal in troubles.missing:
+        wake = CertificateWake(generation=renewal.generation)
+        ctx.object_send(renewal_due, renewal.domain, wake, send_delay=clock.until(renewal.moment))
+    for lost in troubles.lost:
+        if ("issuance_lost", lost.domain) in since:  # seen by the last sweep too: it is not just beginning
+            outcome = Outcome(ending=Ending.AGAIN, message=_ISSUANCE_ENDED_BY_HAND)
+            ended = CertificateSettled(issuance=lost.issuance, run=lost.run, outcome=outcome)
+            ctx.object_send(certificate_settle, lost.domain, ended)
+
+
 def _announce(ctx: ObjectContext, state: ReconcilerState, found: Sequence[Finding], now: datetime) -> int:
     """Record what is new and what is gone; returns the last sequence number used."""
     before = {(finding.kind, finding.subject): finding for finding in state.findings}
@@ -159,10 +184,15 @@ def _announce(ctx: ObjectContext, state: ReconcilerState, found: Sequence[Findin
             id=f"{KEY}.{sequence}",
             sequence=sequence,
             workspace=finding.workspace,
-            project=finding.subject,
+            project=finding.subject if ids.is_project_id(finding.subject) else None,
             action=action,
             at=now,
-            detail={"kind": finding.kind, "detail": finding.detail, "hint": finding.hint},
+            detail={
+                "kind": finding.kind,
+                "subject": finding.subject,
+                "detail": finding.detail,
+                "hint": finding.hint,
+            },
         )
         ctx.service_send(record, arg=entry)
     return sequence
@@ -181,6 +211,7 @@ async def _look() -> Look:
         lost = await engine.lost_purges(started_before=now - settings.deletion_overdue_after)
         standbys = await engine.missing_standbys()
         rollouts = await engine.lost_rollouts()
+        certificates = await watch.look(engine, available.db, now=now)
         stuck = await engine.stuck(retries=_STUCK_AFTER_RETRIES)
     except EngineDownError as error:
         _log.warning("alarm kind=engine_unreadable %s", error)
@@ -193,6 +224,7 @@ async def _look() -> Look:
     )
     findings = [_finding(kind, one, now, hint) for kind, deadlines, hint in found for one in deadlines]
     findings += [_rollout_finding(one, now) for one in rollouts]
+    findings += _certificate_findings(certificates, now)
     findings += [_stuck_finding(one, now) for one in stuck]
     for finding in findings:
         _log.warning("alarm kind=%s subject=%s %s", finding.kind, finding.subject, finding.detail)
@@ -203,6 +235,7 @@ async def _look() -> Look:
         lost=tuple(lost),
         standbys=tuple(standbys),
         rollouts=tuple(rollouts),
+        certificates=certificates,
         findings=tuple(findings),
     )
 
@@ -227,6 +260,33 @@ def _rollout_finding(rollout: LostRollout, now: datetime) -> Finding:
         hint="It is given up with the next sweep, and what it started is removed; somebody had ended it.",
         since=now,
     )
+
+
+def _certificate_findings(troubles: Troubles, now: datetime) -> list[Finding]:
+    def about(one: MissingRenewal | LostIssuance | RunningOut, kind: str, detail: str, hint: str) -> Finding:
+        return Finding(kind=kind, subject=one.domain, workspace=one.workspace, detail=detail, hint=hint, since=now)
+
+    return [
+        *(
+            about(
+                one, "renewal_timer_missing", f"since {rfc3339(one.moment)}", "It was armed again; it had been removed."
+            )
+            for one in troubles.missing
+        ),
+        *(
+            about(
+                one,
+                "issuance_lost",
+                f"{one.issuance} is not carried out by anybody",
+                "It goes on after the next sweep.",
+            )
+            for one in troubles.lost
+        ),
+        *(
+            about(one, "certificate_running_out", one.detail, "See 'lifecycle cert show', and mend what it says.")
+            for one in troubles.running_out
+        ),
+    ]
 
 
 def _stuck_finding(stuck: Stuck, now: datetime) -> Finding:

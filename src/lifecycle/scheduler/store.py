@@ -105,7 +105,8 @@ async def impact(db: Database, project_id: str) -> Impact:
         "(SELECT COUNT(*) FROM domains WHERE project_id = p.id) AS domains, "
         "(SELECT COUNT(*) FROM routes WHERE project_id = p.id) AS routes, "
         "(SELECT COUNT(*) FROM deployments WHERE project_id = p.id) AS deployments, "
-        "(SELECT COUNT(*) FROM instances WHERE project_id = p.id) AS instances FROM projects p WHERE p.id = %s",
+        "(SELECT COUNT(*) FROM instances WHERE project_id = p.id) AS instances, "
+        "(SELECT COUNT(*) FROM certificates WHERE project_id = p.id) AS certificates FROM projects p WHERE p.id = %s",
         project_id,
     )
     if row is None:
@@ -115,7 +116,8 @@ async def impact(db: Database, project_id: str) -> Impact:
         deployments=row["deployments"],
         instances=row["instances"],
         domains=row["routes"],
-        rows=1 + sum(row[name] for name in ("environments", "domains", "routes", "deployments", "instances")),
+        certificates=row["certificates"],
+        rows=1 + sum(row[name] for name in row),
         restored_by_cancel=("traffic", "instances", "settings", "domains", "environments"),
     )
 

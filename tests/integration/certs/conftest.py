@@ -1,11 +1,15 @@
 """Certificate authorities: the Pebble that is installed, and a newer one where it could be had."""
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
 from tests.integration.certs.authority import NEWER, Lab, Wire, laboratory, wired
+from tests.support.certified import Site, certified
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,18 @@ async def wire(lab: Lab) -> AsyncIterator[Wire]:
     """The installed Pebble, behind a wire that can lose answers."""
     async with wired(lab) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+async def site() -> AsyncIterator[Site]:
+    """All of Lifecycle, two CAs and a BIND; every handler is replayed at each step."""
+    root = Path(tempfile.mkdtemp(prefix="lifecycle-site-"))
+    try:
+        async with certified(
+            root,
+            settings={"LIFECYCLE_RECONCILER_INTERVAL": "2s"},
+            environment={"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "0s"},
+        ) as opened:
+            yield opened
+    finally:
+        shutil.rmtree(root)

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -23,10 +24,11 @@ class Site:
         gateway: changes it.
         addresses: of the deployments `blue` and `green`, and of the `api`, each of which says its name.
         free: ports that nobody uses.
+        tls: the port for visitors with TLS.
     """
 
     def __init__(self, root: Path) -> None:
-        names = ["gateway", "api", "blue", "green", "one", "two", "three", "four", "five"]
+        names = ["gateway", "gateway_tls", "api", "blue", "green", "one", "two", "three", "four", "five"]
         self.root = root
         self.free = ports.assign(names, remembered=root / "ports.json", given={})
         self.addresses: dict[str, str] = {}
@@ -35,10 +37,12 @@ class Site:
             self.free["gateway"],
             api_address=f"127.0.0.1:{self.free['api']}",
             log=root / "haproxy.log",
+            tls_port=self.free["gateway_tls"],
             pools=2,
             slots=3,
         )
         self.gateway = Gateway(self.haproxy.folder)
+        self.tls = self.free["gateway_tls"]
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -58,6 +62,10 @@ class Site:
         """Which deployment answers for this host."""
         async with self.session.get(self.haproxy.url, headers={"Host": host}) as response:
             return (await response.json())["name"] if response.ok else None
+
+    async def serial(self, host: str) -> str | None:
+        """Of the certificate that a visitor of this host is shown; None for the default one."""
+        return await self.gateway.certificates.serial(host, timeout=timedelta(seconds=10))
 
     async def serve(self, host: str, deployment: str, *addresses: str, generation: int, project: str = "prj_a") -> None:
         """Let a deployment answer for this host."""

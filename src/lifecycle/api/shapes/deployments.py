@@ -7,7 +7,6 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, StrictBool, StrictInt, StringConstraints, model_validator
 
 from lifecycle.api.shapes.base import EXAMPLE_PROJECT, Answer, Asked
-from lifecycle.deploy.domains import Kind
 from lifecycle.deploy.model import Environment, Status
 
 EXAMPLE_DEPLOYMENT = "dep_01kahv3q5jc1s6v0n8w2k4m7xz"
@@ -185,43 +184,6 @@ class DeploymentList(Answer):
 
     items: tuple[DeploymentAnswer, ...]
     next_cursor: str | None
-
-
-class NewDomain(Asked):
-    """A domain of one's own."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"domain": "www.example.com"}]})
-
-    domain: str = Field(min_length=1, max_length=300)
-    environment: Environment = Environment.PRODUCTION
-
-
-class DomainAnswer(Answer):
-    """A host name of a project, and the deployment that serves it now."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "domain": "www.example.com",
-                    "kind": "custom",
-                    "environment": "production",
-                    "deployment": EXAMPLE_DEPLOYMENT,
-                }
-            ]
-        }
-    )
-
-    domain: str
-    kind: Kind
-    environment: Environment
-    deployment: str | None
-
-
-class DomainList(Answer):
-    """The domains of a project."""
-
-    items: tuple[DomainAnswer, ...]
 
 
 def seconds(started_at: datetime, ended_at: datetime | None) -> float | None:

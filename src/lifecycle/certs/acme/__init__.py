@@ -24,6 +24,7 @@ from lifecycle.certs.acme.orders import (
     new_order,
     read_authorization,
     read_order,
+    read_orders,
 )
 from lifecycle.certs.acme.proofs import (
     dns_value,
@@ -53,6 +54,7 @@ __all__ = [
     "read_authorization",
     "read_directory",
     "read_order",
+    "read_orders",
     "read_renewal_info",
     "revoke",
     "roll_over",

@@ -120,7 +120,7 @@ def roll_over(ca: CertificateAuthority, signer: Signer, new_key: bytes) -> Accou
 
 
 def _account(answer: Answer, url: str) -> Account:
-    return Account(url=url, status=answer.body.get("status", "valid"))
+    return Account(url=url, status=answer.body.get("status", "valid"), orders=answer.body.get("orders"))
 
 
 def _url(signer: Signer) -> str:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from lifecycle.certs.acme.signing import Signer
 from lifecycle.certs.acme.wire import Answer, CertificateAuthority, FailedError, problem, verdict
 from lifecycle.certs.names import Identifier
-from lifecycle.certs.verdicts import Answered, Authorization, Challenge, Order, Unanswered
+from lifecycle.certs.verdicts import Answered, Authorization, Challenge, Order, Orders, Unanswered
 
 # RFC 8555, section 8.1. A token becomes part of a path, so nothing else may be in it.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]*")
@@ -54,6 +54,12 @@ def new_order(
 def read_order(ca: CertificateAuthority, signer: Signer, url: str) -> Order:
     """The order as it is now."""
     return _order(ca.post(signer, url, None), url)
+
+
+@verdict
+def read_orders(ca: CertificateAuthority, signer: Signer, url: str) -> Orders:
+    """The orders of the account, from the list at `Account.orders`; the first page, which has the latest at Pebble."""
+    return Orders.model_validate({"urls": ca.post(signer, url, None).body.get("orders")})
 
 
 @verdict

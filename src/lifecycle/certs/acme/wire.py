@@ -64,7 +64,7 @@ class Answer(NamedTuple):
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
-            raise FailedError(Unanswered(reason=f"{self.url} did not answer with a JSON object"))
+            raise FailedError(Unanswered(reason=f"{self.url} did not answer with a JSON object", foreign=True))
         return body
 
     @property
@@ -164,7 +164,7 @@ class CertificateAuthority:
                 profiles=meta.get("profiles", {}),
             )
         except (KeyError, ValidationError) as error:
-            raise FailedError(Unanswered(reason=f"{self.directory_url} is no ACME directory")) from error
+            raise FailedError(Unanswered(reason=f"{self.directory_url} is no ACME directory", foreign=True)) from error
 
     def get(self, url: str) -> Answer:
         """GET without a signature.

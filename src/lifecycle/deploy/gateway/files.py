@@ -66,11 +66,11 @@ class Folder:
 
     def read(self, table: str) -> str:
         """The text of a map; of one that is not there, an empty one."""
-        return maps.whole(_text(Path(self.map_path(table))))
+        return maps.whole(text_of(Path(self.map_path(table))))
 
     def read_pools(self) -> Pools:
         """How many pools there are, without who has them."""
-        return Pools.parse(_text(self.path / _POOLS), count=self._pools, slots=self._slots)
+        return Pools.parse(text_of(self.path / _POOLS), count=self._pools, slots=self._slots)
 
     def write(self, texts: Mapping[str, str], pools: Pools | None, targets: Mapping[str, str]) -> None:
         """Write these files; on return they survive a loss of power.
@@ -88,11 +88,11 @@ class Folder:
         for path, text in new.items():
             replace(path, text)
         if new:
-            _settle(self.path)
+            settle(self.path)
 
     def has_pools(self, pools: Pools, targets: Mapping[str, str]) -> bool:
         """Whether pools.cfg is as it would be written."""
-        return _text(self.path / _POOLS) == self._render(pools, targets)
+        return text_of(self.path / _POOLS) == self._render(pools, targets)
 
     def add_missing(self) -> None:
         """Make the files that are not there, without routes; under the lock."""
@@ -107,9 +107,18 @@ class Folder:
         return pools.render(targets, page=f"{self.path}/pages/unavailable.html")
 
 
-def replace(path: Path, text: str) -> None:
-    """Put a whole new file in the place of an old one."""
+def replace(path: Path, text: str, *, mode: int | None = None) -> None:
+    """Put a whole new file in the place of an old one.
+
+    Args:
+        path: of both.
+        text: all of it.
+        mode: its permissions, from its first byte on; None for the usual ones.
+    """
     part = path.with_name(f"{path.name}.part")
+    if mode is not None:
+        part.unlink(missing_ok=True)
+        part.touch(mode=mode)
     with part.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -117,7 +126,8 @@ def replace(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a file; of one that is not there, an empty one."""
     # Whatever somebody wrote into a file by hand is read as something, and then mended.
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
@@ -130,7 +140,8 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def _settle(folder: Path) -> None:
+def settle(folder: Path) -> None:
+    """Let the names of new files survive a loss of power."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -6,28 +6,23 @@ Files come first, so that HAProxy alone, started again by whoever, serves the sa
 the change as well, so that two workers never leave it with the older one.
 """
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from lifecycle import clock
 from lifecycle.deploy.gateway import maps, plan
-from lifecycle.deploy.gateway.files import BusyError, Folder
+from lifecycle.deploy.gateway.certificates import Certificates
+from lifecycle.deploy.gateway.files import Folder
 from lifecycle.deploy.gateway.maps import GENERATIONS, HOSTS, TABLES, TARGETS
 from lifecycle.deploy.gateway.model import Applied, Change, Difference, Differences, GatewayDownError, Stale, Wanted
 from lifecycle.deploy.gateway.plan import Desired, Edits, Server
 from lifecycle.deploy.gateway.pools import Pools
 from lifecycle.deploy.gateway.runtime import Runtime, Session
+from lifecycle.deploy.gateway.threads import Threads
 
-T = TypeVar("T")
 Seats = Mapping[str, tuple[str, ...]]
-
-_THREADS = 4
 
 
 class Gateway:
@@ -39,6 +34,9 @@ class Gateway:
         slots: how many instances such a deployment may have until a reload is needed.
         timeout: longest time for a change.
         sweep_timeout: longest time for a comparison, reading of the database not included.
+
+    Attributes:
+        certificates: what it answers TLS with.
     """
 
     def __init__(
@@ -54,8 +52,10 @@ class Gateway:
         self._runtime = Runtime(folder)
         self._timeout = timeout.total_seconds()
         self._sweep_timeout = sweep_timeout.total_seconds()
-        # Threads of our own: who waits for the lock here takes no thread from others.
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="gateway")
+        self._threads = Threads()
+        self.certificates = Certificates(
+            self._folder, self._runtime, self._threads, timeout=timeout, sweep_timeout=sweep_timeout
+        )
 
     async def apply(self, change: Change) -> Applied | Stale:
         """Carry out a change; on return every new request follows it. May be repeated.
@@ -67,7 +67,7 @@ class Gateway:
         """
         # Once more, for a change that was put together without being checked: a line break would reach the files.
         checked = Change.model_validate(change.model_dump())
-        return await self._run(self._timeout, lambda deadline: self._apply(checked, deadline))
+        return await self._threads.run(self._timeout, lambda deadline: self._apply(checked, deadline))
 
     async def compare(self, read: Callable[[], Awaitable[Wanted]]) -> Differences:
         """What differs between the database, the files and HAProxy.
@@ -97,7 +97,7 @@ class Gateway:
         Raises:
             GatewayDownError: it does not answer.
         """
-        return await self._run(self._timeout, lambda deadline: self._generation(project, deadline))
+        return await self._threads.run(self._timeout, lambda deadline: self._generation(project, deadline))
 
     async def version(self) -> str:
         """HAProxy's version.
@@ -105,33 +105,23 @@ class Gateway:
         Raises:
             GatewayDownError: it does not answer.
         """
-        return await self._run(self._timeout, self._version)
+        return await self._threads.run(self._timeout, self._version)
 
     async def close(self) -> None:
         """Let go of the threads; what was begun is finished."""
-        await asyncio.to_thread(self._threads.shutdown)
-
-    async def _run(self, seconds: float, work: Callable[[float], T]) -> T:
-        """`work` in a thread, which goes on when the caller is cancelled: half a change is worse than a late one."""
-        try:
-            async with asyncio.timeout(seconds + 1):  # the deadline itself counts from when a thread is free
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._threads, lambda: work(time.monotonic() + seconds)
-                )
-        except TimeoutError as error:
-            raise GatewayDownError("no answer from HAProxy in time") from error
+        await self._threads.close()
 
     async def _sweep(
         self,
         read: Callable[[], Awaitable[Wanted]],
         work: Callable[[Wanted, Mapping[str, str], float], Differences],
     ) -> Differences:
-        before = await self._run(self._timeout, lambda _: maps.parse(self._folder.read(GENERATIONS)))
+        before = await self._threads.run(self._timeout, lambda _: maps.parse(self._folder.read(GENERATIONS)))
         wanted = await read()
-        return await self._run(self._sweep_timeout, lambda deadline: work(wanted, before, deadline))
+        return await self._threads.run(self._sweep_timeout, lambda deadline: work(wanted, before, deadline))
 
     def _apply(self, change: Change, deadline: float) -> Applied | Stale:
-        with self._locked(deadline):
+        with self._folder.locked(deadline):
             concerned = {GENERATIONS: True, HOSTS: change.hosts, TARGETS: change.targets}
             texts = {table: self._folder.read(table) for table, needed in concerned.items() if needed}
             newest = maps.find(texts[GENERATIONS], change.project)
@@ -220,7 +210,7 @@ class Gateway:
         look = self._look(wanted, before, deadline)
         if look.found:
             # Without the lock, a change that was on its way looks like a difference.
-            with self._locked(deadline):
+            with self._folder.locked(deadline):
                 look = self._look(wanted, before, deadline)
         return look
 
@@ -237,7 +227,7 @@ class Gateway:
         else:
             if not look.found:
                 return look
-        with self._locked(deadline):
+        with self._folder.locked(deadline):
             files = self._look_at_files(wanted, before)
             desired = files.desired
             if files.found:
@@ -279,14 +269,6 @@ class Gateway:
     def _version(self, deadline: float) -> str:
         with self._runtime.opened(deadline) as session:
             return session.info()["Version"]
-
-    @contextmanager
-    def _locked(self, deadline: float) -> Iterator[None]:
-        try:
-            with self._folder.locked(deadline):
-                yield
-        except BusyError as error:
-            raise GatewayDownError(str(error)) from error
 
 
 class _Files(NamedTuple):

@@ -16,9 +16,13 @@ from lifecycle.deploy.gateway.plan import Server
 # Whatever came this far was checked where it came in. A word that got past all of that must still not end a command
 # and begin another.
 _WORD = re.compile(r"[A-Za-z0-9_./:,+-]+")
+# The same for a text that follows a command: an empty line would end it.
+_TEXT = re.compile(r"(?:[ -~]+\n)+")
 _PROMPT = b"\n> "
+_TEXT_PROMPTS = re.compile(r"(\+ )*")  # one for each line of a text
 _AT_ONCE = 64  # commands that are sent before their answers are read; few, so that neither side waits for the other
 _CHUNK = 1 << 16
+LONGEST_TEXT = 16_000  # its buffer has 16 KiB (tune.bufsize)
 
 _ADDED = "entry not found."  # the answer of `set map` when the key must be added
 _ABSENT = "Key not found."  # the answer of `del map`
@@ -99,13 +103,29 @@ class Session:
             GatewayDownError: no answer in time.
             ValueError: a word that would be more than one; nothing was sent.
         """
-        for word in (word for command in commands for word in command):
-            if not _WORD.fullmatch(word):
-                raise ValueError(f"{word!r} must not be sent to HAProxy")
+        _check_words(word for command in commands for word in command)
         answers: list[str] = []
         for start in range(0, len(commands), _AT_ONCE):
             answers += self._exchange([" ".join(command) for command in commands[start : start + _AT_ONCE]])
         return answers
+
+    def hand_over(self, command: Words, text: str) -> str:
+        """The answer to a command with a text, without line breaks around it.
+
+        Args:
+            command: its words.
+            text: lines of printable ASCII, none of them empty. With the command at most `LONGEST_TEXT` bytes; more, and
+                HAProxy closes the connection.
+
+        Raises:
+            GatewayDownError: no answer in time.
+            ValueError: a word that would be more than one, or a text that would end early; nothing was sent.
+        """
+        _check_words(command)
+        if not _TEXT.fullmatch(text):
+            raise ValueError("a text with an empty line or a foreign character must not be sent to HAProxy")
+        (answer,) = self._exchange([f"{' '.join(command)} <<\n{text}"])
+        return _TEXT_PROMPTS.sub("", answer, count=1)
 
     def _exchange(self, lines: list[str]) -> list[str]:
         if not self._greeted:
@@ -200,6 +220,12 @@ def _rest(deadline: float) -> float:
     if rest <= 0:
         raise TimeoutError("timed out")
     return rest
+
+
+def _check_words(words: Iterable[str]) -> None:
+    for word in words:
+        if not _WORD.fullmatch(word):
+            raise ValueError(f"{word!r} must not be sent to HAProxy")
 
 
 def _check(answers: Iterable[str], expected: Collection[str]) -> None:

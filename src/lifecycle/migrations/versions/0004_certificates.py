@@ -10,6 +10,8 @@ _TABLE = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
 
 def upgrade() -> None:
     """Create the tables; repeatable."""
+    # The id of an entry begins with what it is about, which may be a domain now.
+    op.execute("ALTER TABLE audit_log MODIFY id VARCHAR(320) NOT NULL")
     # What lists show of each domain; decisions are in the engine.
     op.execute(f"""
         CREATE TABLE IF NOT EXISTS certificate_domains (
@@ -83,7 +85,7 @@ def upgrade() -> None:
             issuance_id VARCHAR(40) NOT NULL,
             type VARCHAR(20) NOT NULL,
             name VARCHAR(300) NOT NULL,
-            value VARCHAR(500) NOT NULL,
+            value VARCHAR(310) NOT NULL,
             identifier VARCHAR(255) NOT NULL,
             place VARCHAR(300) NOT NULL DEFAULT '',
             project_id VARCHAR(40) NULL,
@@ -112,6 +114,7 @@ def upgrade() -> None:
             ca VARCHAR(60) NOT NULL PRIMARY KEY,
             failures INT NOT NULL DEFAULT 0,
             open_until DATETIME(6) NULL,
+            probing_until DATETIME(6) NULL,
             last_error TEXT NOT NULL,
             updated_at DATETIME(6) NOT NULL
         ) {_TABLE}""")
@@ -124,7 +127,19 @@ def upgrade() -> None:
             tokens DOUBLE NOT NULL,
             at DATETIME(6) NOT NULL,
             blocked_until DATETIME(6) NULL,
-            PRIMARY KEY (ca, limit_name, subject)
+            PRIMARY KEY (ca, limit_name, subject),
+            KEY rate_limits_by_age (at),
+            KEY rate_limits_blocked (ca, blocked_until)
+        ) {_TABLE}""")
+    # What was counted already, so that a step that runs twice takes its tokens once.
+    op.execute(f"""
+        CREATE TABLE IF NOT EXISTS rate_limit_spendings (
+            ca VARCHAR(60) NOT NULL,
+            event VARCHAR(40) NOT NULL,
+            reference VARCHAR(500) NOT NULL,
+            at DATETIME(6) NOT NULL,
+            PRIMARY KEY (ca, event, reference),
+            KEY rate_limit_spendings_by_age (at)
         ) {_TABLE}""")
     # Names that have been issued on the staging authority of a CA.
     op.execute(f"""
@@ -133,7 +148,8 @@ def upgrade() -> None:
             domain VARCHAR(255) NOT NULL,
             names_digest VARCHAR(64) NOT NULL,
             at DATETIME(6) NOT NULL,
-            PRIMARY KEY (ca, domain, names_digest)
+            PRIMARY KEY (ca, domain, names_digest),
+            KEY rehearsals_by_names (ca, names_digest)
         ) {_TABLE}""")
     # Public keys that were disclosed and are never used again.
     op.execute(f"""

@@ -1,90 +1,10 @@
-"""Every refusal Lifecycle can give: its stable code, HTTP status, sentence and hint.
-
-One table serves handlers, API and command line; `docs/errors.md` is generated from it.
-Parameters in a sentence are ids and times, never secrets.
-"""
+"""The refusals about everything else: requests, projects, deletions, deployments, domains."""
 
 from collections.abc import Mapping
-from enum import StrEnum
-from string import Formatter
-from typing import NamedTuple
 
-from restate import TerminalError
+from lifecycle.errors.codes import Code, Row
 
-
-class Code(StrEnum):
-    """Stable identifiers of refusals; programs may branch on them."""
-
-    INVALID_REQUEST = "invalid_request"
-    MALFORMED_JSON = "malformed_json"
-    BODY_TOO_LARGE = "body_too_large"
-    NOT_FOUND = "not_found"
-    METHOD_NOT_ALLOWED = "method_not_allowed"
-    KEY_MISSING = "key_missing"
-    KEY_INVALID = "key_invalid"
-    KEY_NOT_FOUND = "key_not_found"
-    ROLE_REQUIRED = "role_required"
-    PROJECT_NOT_FOUND = "project_not_found"
-    PROJECT_PROTECTED = "project_protected"
-    SLUG_TAKEN = "slug_taken"
-    CONFIRM_MISMATCH = "confirm_mismatch"
-    GRACE_OUT_OF_RANGE = "grace_out_of_range"
-    DUE_IN_PAST = "due_in_past"
-    GRACE_AND_DUE_AT = "grace_and_due_at"
-    GENERATION_MISMATCH = "generation_mismatch"
-    DELETION_NOT_SCHEDULED = "deletion_not_scheduled"
-    DELETION_PENDING = "deletion_pending"
-    DELETION_STARTED = "deletion_started"
-    DELETION_HELD = "deletion_held"
-    SECOND_ADMINISTRATOR_REQUIRED = "second_administrator_required"
-    HOLD_NOT_FOUND = "hold_not_found"
-    TOO_MANY_HOLDS = "too_many_holds"
-    ACTION_NOT_FOUND = "action_not_found"
-    TOMBSTONE_NOT_FOUND = "tombstone_not_found"
-    DEPLOYMENT_NOT_FOUND = "deployment_not_found"
-    DEPLOYMENT_NOT_READY = "deployment_not_ready"
-    DEPLOYMENT_NOT_STOPPED = "deployment_not_stopped"
-    DEPLOYMENT_STOPPED = "deployment_stopped"
-    DEPLOYMENT_LIVE = "deployment_live"
-    DEPLOYMENT_ALREADY_LIVE = "deployment_already_live"
-    NOTHING_LIVE = "nothing_live"
-    ROLLOUT_FINISHED = "rollout_finished"
-    TOO_MANY_ROLLOUTS = "too_many_rollouts"
-    PROJECT_ENDING = "project_ending"
-    REGION_UNKNOWN = "region_unknown"
-    SOURCE_NOT_EXPECTED = "source_not_expected"
-    SOURCE_TOO_LARGE = "source_too_large"
-    STANDBY_NOT_SCHEDULED = "standby_not_scheduled"
-    DOMAIN_INVALID = "domain_invalid"
-    DOMAIN_RESERVED = "domain_reserved"
-    DOMAIN_TAKEN = "domain_taken"
-    DOMAIN_NOT_FOUND = "domain_not_found"
-    CANCEL_LINK_INVALID = "cancel_link_invalid"
-    RECEIPT_INVALID = "receipt_invalid"
-    ENGINE_UNAVAILABLE = "engine_unavailable"
-    DATABASE_UNAVAILABLE = "database_unavailable"
-    PLATFORM_UNAVAILABLE = "platform_unavailable"
-    INTERNAL = "internal"
-    CERTIFICATE_NAMES_MISSING = "certificate_names_missing"
-    CERTIFICATE_NAME_INVALID = "certificate_name_invalid"
-    CERTIFICATE_NAME_TOO_LONG = "certificate_name_too_long"
-    CERTIFICATE_NAME_PUBLIC_SUFFIX = "certificate_name_public_suffix"
-    CERTIFICATE_NAME_NOT_PUBLIC = "certificate_name_not_public"
-    CERTIFICATE_ADDRESS_NOT_OFFERED = "certificate_address_not_offered"
-    CERTIFICATE_TOO_MANY_NAMES = "certificate_too_many_names"
-    CERTIFICATE_CHALLENGE_UNFIT = "certificate_challenge_unfit"
-    CERTIFICATE_PROFILE_UNKNOWN = "certificate_profile_unknown"
-
-
-class Row(NamedTuple):
-    """One line of the catalog."""
-
-    status: int
-    message: str
-    hint: str
-
-
-CATALOG: Mapping[Code, Row] = {
+GENERAL: Mapping[Code, Row] = {
     Code.INVALID_REQUEST: Row(
         422, "The request is not valid: {problem}.", "Mend the named field; /docs shows what each accepts."
     ),
@@ -267,6 +187,11 @@ CATALOG: Mapping[Code, Row] = {
     Code.DOMAIN_NOT_FOUND: Row(
         404, "The project has no domain {domain}.", "List them with GET /v1/projects/{{project}}/domains."
     ),
+    Code.TOO_MANY_DOMAINS: Row(
+        409,
+        "{limit} domains of the project wait for verification already.",
+        "Set the DNS records of some, or remove those that nobody needs.",
+    ),
     Code.CANCEL_LINK_INVALID: Row(
         404,
         "This cancel link is not valid.",
@@ -293,80 +218,4 @@ CATALOG: Mapping[Code, Row] = {
     Code.INTERNAL: Row(
         500, "Something went wrong here (reference {reference}).", "The log of the API has the details."
     ),
-    Code.CERTIFICATE_NAMES_MISSING: Row(
-        422, "No name was given for the certificate.", "Give at least one host name, such as www.example.com."
-    ),
-    Code.CERTIFICATE_NAME_INVALID: Row(
-        422,
-        "{name} cannot be in a certificate: {problem}.",
-        "Give a full host name such as www.example.com, or a wildcard such as *.example.com.",
-    ),
-    Code.CERTIFICATE_NAME_TOO_LONG: Row(
-        422, "{name} is too long for a certificate: {problem}.", "Use a shorter name, or a wildcard above it."
-    ),
-    Code.CERTIFICATE_NAME_PUBLIC_SUFFIX: Row(
-        422,
-        "{name} is a public suffix, below which names are registered.",
-        "Give the name that you registered below it, such as example.com.",
-    ),
-    Code.CERTIFICATE_NAME_NOT_PUBLIC: Row(
-        422,
-        "{name} is not known in the public Internet, so a public CA cannot vouch for it.",
-        "Use a public name, or a CA of your own network.",
-    ),
-    Code.CERTIFICATE_ADDRESS_NOT_OFFERED: Row(
-        422,
-        "{name} is an IP address, and the CA does not certify these under this profile.",
-        "Use a host name, or a profile and CA that offer IP addresses.",
-    ),
-    Code.CERTIFICATE_TOO_MANY_NAMES: Row(
-        422,
-        "The certificate would have {count} names; the CA allows {limit} under this profile.",
-        "Spread the names over several certificates, or use wildcards.",
-    ),
-    Code.CERTIFICATE_CHALLENGE_UNFIT: Row(
-        422,
-        "Control of {name} cannot be proved with {challenge}.",
-        "Use dns-01 for wildcards; for IP addresses http-01 or tls-alpn-01.",
-    ),
-    Code.CERTIFICATE_PROFILE_UNKNOWN: Row(
-        422, "The CA has no profile {profile}.", "Choose from: {profiles}. Without a profile the CA chooses."
-    ),
 }
-
-
-class LifecycleError(TerminalError):
-    """A refusal: retrying cannot change it.
-
-    It is a `restate.TerminalError` on purpose: one that nobody translates is answered, not retried for ever.
-
-    Args:
-        code: which refusal.
-        params: the values its sentence names; ids and times, never secrets. Further ones travel along as
-            extra members of the problem document.
-    """
-
-    def __init__(self, code: Code, **params: str) -> None:
-        self.code = code
-        self.params = params
-        row = CATALOG[code]
-        super().__init__(
-            row.message.format_map(params), status_code=row.status, metadata={"code": code.value, **params}
-        )
-
-    @property
-    def hint(self) -> str:
-        """What to do next."""
-        return CATALOG[self.code].hint.format_map(self.params)
-
-
-def explanation(code: Code) -> tuple[str, str]:
-    """Sentence and hint of a code, with `{name}` where a refusal has a value."""
-    row = CATALOG[code]
-    named = {name: f"{{{name}}}" for name in parameters(row.message) | parameters(row.hint)}
-    return row.message.format_map(named), row.hint.format_map(named)
-
-
-def parameters(text: str) -> set[str]:
-    """The names that a message or hint of the catalog expects."""
-    return {name for _, name, _, _ in Formatter().parse(text) if name}

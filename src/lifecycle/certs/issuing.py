@@ -1,0 +1,328 @@
+"""The steps of an issuance that ask the CA: order, finalize, download. Each may be repeated at any point.
+
+What an issuance needs is in its row of `acme_orders`, the sealed key included; only verdicts are returned.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import TypedDict
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lifecycle import clock, resources
+from lifecycle.certs import acme, orders_store, problems, store, verification
+from lifecycle.certs.authorities import Closed, Opened, Queued, names_digest
+from lifecycle.certs.model import Assignment, Ending, Outcome, Version
+from lifecycle.certs.problems import About, Meaning
+from lifecycle.certs.store import Stored
+from lifecycle.certs.verdicts import Account, Chain, Failure, Order, Orders, RenewalInfo
+from lifecycle.models import Durable
+
+# What is ready within this needs no durable sleep; the CA is asked again after each of these pauses, in seconds.
+LOOKS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.3)
+# What the CA wants us to wait longer for is waited for durably.
+_LONG = timedelta(seconds=1)
+_OVER = ("valid", "invalid")
+
+
+class Asked(Durable):
+    """What became of a step: the failure that the CA answered with, if it did; `over` ends the issuance."""
+
+    failure: Failure | None = None
+    about: About = About.REQUEST
+    over: Outcome | None = None
+
+
+class Prepared(Asked):
+    """The authority whom this issuance asks, and what it has brought already.
+
+    Attributes:
+        rehearse_at: the staging authority where these names have to be ordered first.
+    """
+
+    ca: str = ""
+    version: Version | None = None
+    rehearse_at: str | None = None
+
+
+class Ordered(Asked):
+    """The order as it is now."""
+
+    order: Order | None = None
+
+
+class Kept(Asked):
+    """The certificate, verified and stored."""
+
+    version: Version | None = None
+
+
+class Advice(Durable):
+    """The CA's renewal window, when it has one."""
+
+    window: RenewalInfo | None = None
+    failure: Failure | None = None
+
+
+async def prepare(assignment: Assignment) -> Prepared:
+    """Choose the authority, and make and seal the key; what was chosen stays for this issuance."""
+    available = resources.current()
+    if (row := await orders_store.find_order(available.db, assignment.issuance)) is not None:
+        stored = await store.find_version(available.db, assignment.issuance)
+        return Prepared(ca=row.ca, version=stored.version if stored else None)
+    now = clock.now()
+    picked = await available.authorities.pick(
+        assignment.wish.ca, now=now, remaining_seconds=assignment.remaining_seconds
+    )
+    if isinstance(picked, Closed):
+        return Prepared(over=Outcome(ending=Ending.WAIT, message=picked.why, until=picked.until))
+    identifiers = assignment.wish.identifiers
+    admitted = await available.authorities.admit(picked.ca, identifiers, now=now, **_exemption(assignment, picked.ca))
+    if isinstance(admitted, Queued):
+        waiting = Outcome(ending=Ending.WAIT, message=admitted.why, ca=picked.ca, until=admitted.until)
+        return Prepared(ca=picked.ca, over=waiting)
+    staging = available.authorities.configured(picked.ca).staging
+    if staging is not None and await available.authorities.rehearsed(picked.ca, names_digest(identifiers)):
+        staging = None
+    prepared = await prepare_at(assignment, picked.ca)
+    return prepared.model_copy(update={"rehearse_at": staging})
+
+
+async def prepare_at(assignment: Assignment, ca: str) -> Prepared:
+    """See to the account at this authority, and make and seal the key."""
+    available = resources.current()
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return Prepared(ca=ca, failure=await _reported(ca, opened, About.REQUEST))
+    sealed = available.vault.seal(await _new_key(), bound_to=_certificate(assignment.issuance))
+    row = await orders_store.begin_order(
+        available.db, assignment, ca=ca, account_url=opened.url, sealed_key=sealed, now=clock.now()
+    )
+    return Prepared(ca=row.ca)
+
+
+async def order(assignment: Assignment, ca: str) -> Ordered:
+    """Order the certificate; the order that was sent before stays, also when its answer was lost."""
+    available = resources.current()
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return Ordered(failure=await _reported(ca, opened, About.REQUEST))
+    row = await orders_store.the_order(available.db, assignment)
+    url = row.url or (await _lost_order(opened, assignment) if row.asked_at else None)
+    if url is not None:
+        found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
+    else:
+        await orders_store.mark_asked(available.db, assignment.issuance, clock.now())
+        found = await _new_order(opened, assignment)
+    if not isinstance(found, Order):
+        about = About.ORDER if url else About.REQUEST
+        return Ordered(failure=await _reported(ca, found, about), about=about)
+    if row.url is None:
+        await orders_store.set_order_url(available.db, assignment.issuance, found.url)
+        await available.authorities.spend_order(
+            ca, assignment.issuance, assignment.wish.identifiers, **_exemption(assignment, ca)
+        )
+    return Ordered(order=found)
+
+
+async def finalize(assignment: Assignment, ca: str, order: Order) -> Ordered:
+    """Have the certificate made for the sealed key, and wait a moment for it."""
+    available = resources.current()
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return Ordered(failure=await _reported(ca, opened, About.REQUEST))
+    found: Order | Failure = order
+    if order.status == "ready":
+        row = await orders_store.the_order(available.db, assignment)
+        key = available.vault.open(row.sealed_key, bound_to=_certificate(assignment.issuance))
+        request = verification.signing_request(assignment.wish.identifiers, key)
+        found = await available.authorities.run(acme.finalize, opened.ca, opened.signer, order, request)
+    # "Not ready" is also what a second one is told whose first answer was lost: the order itself says which it is.
+    is_told = not isinstance(found, Order) and problems.meaning(found, about=About.ORDER) is not Meaning.GO_ON
+    if not is_told and not (isinstance(found, Order) and found.status in _OVER):
+        found = await _polled(opened, order.url)
+    if not isinstance(found, Order):
+        return Ordered(failure=await _reported(ca, found, About.ORDER), about=About.ORDER)
+    return Ordered(order=found)
+
+
+async def read(assignment: Assignment, ca: str, url: str) -> Ordered:  # noqa: ARG001  as for the other steps
+    """The order as it is now."""
+    available = resources.current()
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return Ordered(failure=opened)
+    found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
+    if not isinstance(found, Order):
+        return Ordered(failure=await _reported(ca, found, About.ORDER), about=About.ORDER)
+    return Ordered(order=found)
+
+
+async def keep(assignment: Assignment, ca: str, url: str) -> Kept:
+    """Download the certificate, verify that it is the one that was ordered, and store it as a new version.
+
+    Args:
+        assignment: the issuance.
+        ca: the authority.
+        url: of the certificate.
+    """
+    available = resources.current()
+    if (stored := await store.find_version(available.db, assignment.issuance)) is not None:
+        return Kept(version=stored.version)
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return Kept(failure=opened)
+    chain = await _download(opened, ca, url)
+    if not isinstance(chain, Chain):
+        return Kept(failure=await _reported(ca, chain, About.ORDER))
+    row = await orders_store.the_order(available.db, assignment)
+    bound_to, now = _certificate(assignment.issuance), clock.now()
+    key = available.vault.open(row.sealed_key, bound_to=bound_to)
+    verdict = verification.verify(chain.pem, key_pem=key, identifiers=assignment.wish.identifiers, now=now)
+    if isinstance(verdict, verification.Mismatched):
+        why = f"The CA issued something else than was ordered: {' '.join(verdict.faults)}"
+        return Kept(over=Outcome(ending=Ending.MISMATCHED, message=why, ca=ca))
+    version = Version(
+        id=bound_to,
+        number=assignment.number,
+        ca=ca,
+        serial=verdict.serial,
+        issuer=verification.issuer(chain.pem),
+        certificate_id=verdict.certificate_id,
+        life=verdict.life,
+        key_digest=verification.key_digest(key),
+        issued_at=now,
+        cause=assignment.cause,
+    )
+    new = Stored(version, assignment.domain, assignment.wish.names, "stored", chain.pem, row.sealed_key)
+    kept = await store.insert_version(available.db, assignment, new, now)
+    await available.authorities.report(ca, None)
+    await available.authorities.spend_certificate(
+        ca, assignment.issuance, assignment.wish.identifiers, **_exemption(assignment, ca)
+    )
+    return Kept(version=kept)
+
+
+async def note_rehearsal(assignment: Assignment, ca: str, staging: str) -> None:
+    """These names were issued at the staging authority; that certificate is of no use."""
+    available = resources.current()
+    digest = names_digest(assignment.wish.identifiers)
+    await available.authorities.note_rehearsal(ca, assignment.domain, digest)
+    await available.authorities.report(staging, None)
+    await orders_store.end_order(available.db, assignment.issuance, "rehearsed", clock.now())
+
+
+async def read_window(ca: str, certificate_id: str) -> Advice:
+    """The CA's renewal window of a certificate (RFC 9773); asked without an account."""
+    available = resources.current()
+    authority = available.authorities.authority(ca)
+    found = await available.authorities.run(acme.read_renewal_info, authority, certificate_id)
+    return Advice(window=found) if isinstance(found, RenewalInfo) else Advice(failure=found)
+
+
+async def give_up(assignment: Assignment, ca: str, order: Order | None) -> None:
+    """The order is not wanted any more: let go of its authorizations, so that they count for nothing."""
+    available = resources.current()
+    opened = await available.authorities.opened(ca) if order is not None and order.status == "pending" else None
+    if order is not None and isinstance(opened, Opened):
+        for url in order.authorizations:
+            await available.authorities.run(acme.deactivate_authorization, opened.ca, opened.signer, url)
+    await orders_store.end_order(available.db, assignment.issuance, "invalid", clock.now())
+
+
+async def _new_order(opened: Opened, assignment: Assignment) -> Order | Failure:
+    available = resources.current()
+    replaces = assignment.replaces if assignment.former_ca == opened.name else None
+    profile = assignment.wish.profile or available.authorities.default_profile(opened.name)
+    for replaced in (replaces, None):
+        found = await available.authorities.run(
+            acme.new_order,
+            opened.ca,
+            opened.signer,
+            assignment.wish.identifiers,
+            profile=profile,
+            replaces=replaced,
+        )
+        if isinstance(found, Order) or replaced is None:
+            return found
+        meaning = problems.meaning(found, about=About.REQUEST, replaces=True)
+        if meaning is not Meaning.WITHOUT_REPLACES:
+            return found
+    raise AssertionError("unreachable")
+
+
+async def _lost_order(opened: Opened, assignment: Assignment) -> str | None:
+    """The order whose answer was lost, when the CA keeps a list; others give the same order again (Boulder)."""
+    available = resources.current()
+    account = await available.authorities.run(acme.read_account, opened.ca, opened.signer)
+    if not isinstance(account, Account) or account.orders is None:
+        return None
+    listed = await available.authorities.run(acme.read_orders, opened.ca, opened.signer, account.orders)
+    if not isinstance(listed, Orders):
+        return None
+    ours = await orders_store.known_orders(available.db, listed.urls)
+    wanted = set(assignment.wish.identifiers)
+    for url in reversed(listed.urls):
+        if url in ours:
+            continue
+        found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
+        is_open = isinstance(found, Order) and found.status in ("pending", "ready")
+        if isinstance(found, Order) and is_open and set(found.identifiers) == wanted:
+            return url
+    return None
+
+
+async def _download(opened: Opened, ca: str, url: str) -> Chain | Failure:
+    """The certificate, with the chain that the configuration prefers."""
+    available = resources.current()
+    first = await available.authorities.run(acme.download, opened.ca, opened.signer, url)
+    preferred = available.authorities.preferred_chain(ca)
+    if preferred is None or not isinstance(first, Chain) or verification.is_issued_under(first.pem, preferred):
+        return first
+    for alternate in first.alternates:
+        other = await available.authorities.run(acme.download, opened.ca, opened.signer, alternate)
+        if isinstance(other, Chain) and verification.is_issued_under(other.pem, preferred):
+            return other
+    return first
+
+
+async def _polled(opened: Opened, url: str) -> Order | Failure:
+    for pause in LOOKS:
+        found = await resources.current().authorities.run(acme.read_order, opened.ca, opened.signer, url)
+        is_early = isinstance(found, Order) and found.retry_at is not None and found.retry_at > clock.now() + _LONG
+        if not isinstance(found, Order) or found.status in _OVER or is_early:
+            return found
+        await asyncio.sleep(pause)
+    return await resources.current().authorities.run(acme.read_order, opened.ca, opened.signer, url)
+
+
+async def _reported(ca: str, failure: Failure, about: About) -> Failure:
+    await resources.current().authorities.report(ca, failure, about)
+    return failure
+
+
+class _Exemption(TypedDict):
+    renewal: bool
+    ari: bool
+
+
+def _exemption(assignment: Assignment, ca: str) -> _Exemption:
+    """What rate limits ask of an order: whether it renews, and whether it does so in the CA's window."""
+    return {
+        "renewal": assignment.remaining_seconds is not None,
+        "ari": assignment.by_window and assignment.former_ca == ca,
+    }
+
+
+def _certificate(issuance: str) -> str:
+    """The id of the certificate that an issuance brings; its key is bound to it before it is there."""
+    return f"crt_{issuance.removeprefix('iss_')}"
+
+
+async def _new_key() -> bytes:
+    """PEM of a fresh P-256 key."""
+    key = await asyncio.to_thread(ec.generate_private_key, ec.SECP256R1())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,0 +1,214 @@
+"""SQL: issuances with their orders at a CA, and what is published for challenges."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from lifecycle.certs.model import Assignment
+from lifecycle.db import Connection, Database, Row
+from lifecycle.errors import Code, LifecycleError
+
+
+class OrderRow(NamedTuple):
+    """An issuance as the database has it.
+
+    Attributes:
+        url: of the order at the CA; None with `asked_at` means that an order was sent and no answer seen.
+        sealed_key: of the certificate; empty once that has it.
+    """
+
+    issuance: str
+    domain: str
+    ca: str
+    account_url: str
+    url: str | None
+    sealed_key: str
+    asked_at: datetime | None
+
+
+class Published(NamedTuple):
+    """Something that is published for a challenge, or may be.
+
+    Attributes:
+        name: a token, the name of a TXT record, or a host name, by type.
+        value: what is to be found there.
+        place: where a TXT record was put: its own name and the zone, with a space between.
+    """
+
+    issuance: str
+    type: str
+    name: str
+    value: str
+    identifier: str
+    place: str = ""
+
+
+async def begin_order(
+    db: Database, assignment: Assignment, *, ca: str, account_url: str, sealed_key: str, now: datetime
+) -> OrderRow:
+    """Write an issuance down before anything is asked; one that is there stays as it is.
+
+    Returns:
+        What is there.
+
+    Raises:
+        LifecycleError: CERTIFICATE_NOT_FOUND, since the project is being purged.
+    """
+
+    async def work(connection: Connection) -> OrderRow:
+        await connection.execute(
+            "INSERT INTO acme_orders (issuance_id, domain, workspace_id, project_id, ca, account_url, names, "
+            "sealed_key, status, created_at) SELECT %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s FROM DUAL "
+            "WHERE %s IS NULL OR EXISTS (SELECT 1 FROM projects WHERE id = %s AND state <> 'purging') "
+            "ON DUPLICATE KEY UPDATE issuance_id = acme_orders.issuance_id",
+            assignment.issuance,
+            assignment.domain,
+            assignment.workspace,
+            assignment.project,
+            ca,
+            account_url,
+            json.dumps(assignment.wish.names),
+            sealed_key,
+            now,
+            assignment.project,
+            assignment.project,
+        )
+        row = await connection.one("SELECT * FROM acme_orders WHERE issuance_id = %s", assignment.issuance)
+        return _there(row, assignment.domain)
+
+    return await db.transaction(work)
+
+
+async def find_order(db: Database, issuance: str) -> OrderRow | None:
+    """One issuance."""
+    row = await db.one("SELECT * FROM acme_orders WHERE issuance_id = %s", issuance)
+    return None if row is None else _order(row)
+
+
+async def the_order(db: Database, assignment: Assignment) -> OrderRow:
+    """The order of an issuance that has begun.
+
+    Raises:
+        LifecycleError: CERTIFICATE_NOT_FOUND, since it was purged with its project.
+    """
+    row = await db.one("SELECT * FROM acme_orders WHERE issuance_id = %s", assignment.issuance)
+    return _there(row, assignment.domain)
+
+
+async def mark_asked(db: Database, issuance: str, now: datetime) -> None:
+    """Say that the order is about to be sent."""
+    await db.execute("UPDATE acme_orders SET asked_at = %s WHERE issuance_id = %s", now, issuance)
+
+
+async def set_order_url(db: Database, issuance: str, url: str) -> None:
+    """Say where the order is."""
+    await db.execute("UPDATE acme_orders SET url = %s WHERE issuance_id = %s", url, issuance)
+
+
+async def end_order(db: Database, issuance: str, status: str, now: datetime) -> None:
+    """Say how the issuance ended; the key of one that failed is of no use any more."""
+    await db.execute(
+        "UPDATE acme_orders SET status = %s, ended_at = %s, sealed_key = '' "
+        "WHERE issuance_id = %s AND ended_at IS NULL",
+        status,
+        now,
+        issuance,
+    )
+
+
+async def known_orders(db: Database, urls: Sequence[str]) -> frozenset[str]:
+    """Those of these orders that belong to an issuance."""
+    found = [await db.one("SELECT url FROM acme_orders WHERE url = %s", url) for url in urls]
+    return frozenset(str(row["url"]) for row in found if row is not None)
+
+
+async def write_published(db: Database, assignment: Assignment, rows: Sequence[Published], now: datetime) -> None:
+    """Write down what is going to be published, so that it is removed whatever happens.
+
+    Raises:
+        LifecycleError: CERTIFICATE_NOT_FOUND, since the issuance was purged with its project.
+    """
+
+    async def work(connection: Connection) -> None:
+        # Locked, so that a purge that comes now waits, and finds these as well.
+        order = await connection.one("SELECT * FROM acme_orders WHERE issuance_id = %s FOR UPDATE", assignment.issuance)
+        _there(order, assignment.domain)
+        await connection.execute_many(
+            "INSERT INTO challenges (issuance_id, type, name, value, identifier, place, project_id, created_at) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
+            "ON DUPLICATE KEY UPDATE removed_at = NULL, place = IF(VALUES(place) = '', place, VALUES(place))",
+            [(*row[:6], assignment.project, now) for row in rows],
+        )
+
+    await db.transaction(work)
+
+
+async def published(db: Database, issuance: str) -> Sequence[Published]:
+    """What is, or may be, still published for an issuance."""
+    rows = await db.all("SELECT * FROM challenges WHERE issuance_id = %s AND removed_at IS NULL", issuance)
+    return [_published(row) for row in rows]
+
+
+async def published_of_project(db: Database, project: str) -> Sequence[str]:
+    """The issuances of a project that have, or may have, something published still."""
+    rows = await db.all(
+        "SELECT DISTINCT issuance_id FROM challenges WHERE project_id = %s AND removed_at IS NULL", project
+    )
+    return [row["issuance_id"] for row in rows]
+
+
+async def mark_removed(db: Database, rows: Sequence[Published], now: datetime) -> None:
+    """Say that these are published no more."""
+
+    async def work(connection: Connection) -> None:
+        for row in rows:
+            await connection.execute(
+                "UPDATE challenges SET removed_at = %s WHERE issuance_id = %s AND name = %s AND value = %s",
+                now,
+                row.issuance,
+                row.name,
+                row.value,
+            )
+
+    await db.transaction(work)
+
+
+async def left_behind(db: Database, *, before: datetime, limit: int = 100) -> Sequence[str]:
+    """Issuances that published something before this moment and have not removed it."""
+    rows = await db.all(
+        "SELECT DISTINCT issuance_id FROM challenges WHERE removed_at IS NULL AND created_at < %s LIMIT %s",
+        before,
+        limit,
+    )
+    return [row["issuance_id"] for row in rows]
+
+
+async def http_answer(db: Database, token: str) -> str | None:
+    """What HTTP-01 must find under this token (RFC 8555, section 8.3)."""
+    row = await db.one(
+        "SELECT value FROM challenges WHERE type = 'http-01' AND name = %s AND removed_at IS NULL LIMIT 1", token
+    )
+    return None if row is None else str(row["value"])
+
+
+def _there(row: Row | None, domain: str) -> OrderRow:
+    if row is None:
+        raise LifecycleError(Code.CERTIFICATE_NOT_FOUND, domain=domain)
+    return _order(row)
+
+
+def _order(row: Row) -> OrderRow:
+    return OrderRow(
+        issuance=row["issuance_id"],
+        domain=row["domain"],
+        ca=row["ca"],
+        account_url=row["account_url"],
+        url=row["url"],
+        sealed_key=row["sealed_key"],
+        asked_at=row["asked_at"],
+    )
+
+
+def _published(row: Row) -> Published:
+    return Published(row["issuance_id"], row["type"], row["name"], row["value"], row["identifier"], row["place"])

@@ -1,0 +1,226 @@
+"""The steps of an issuance that prove control of its names: publish, answer, look, withdraw. Each may be repeated.
+
+What is published is written down before, and marked when it is gone, so that nothing is left behind whatever crashes.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from lifecycle import clock, resources
+from lifecycle.certs import acme, orders_store
+from lifecycle.certs.authorities import Opened
+from lifecycle.certs.dns import Reason, Unpublishable, Unreachable, Visible
+from lifecycle.certs.issuing import LOOKS, Asked
+from lifecycle.certs.model import Assignment, Ending, Outcome
+from lifecycle.certs.names import ChallengeType
+from lifecycle.certs.orders_store import Published
+from lifecycle.certs.problems import About
+from lifecycle.certs.verdicts import Authorization, Challenge, Failure, Order, Problem, Refused
+from lifecycle.models import Durable
+
+_DNS = ChallengeType.DNS_01.value
+_UNAUTHORIZED = "urn:ietf:params:acme:error:unauthorized"
+_GOOD, _OPEN = "valid", "pending"
+
+
+class Proof(Durable):
+    """What is to be proved: the authorization with its challenge."""
+
+    authorization: str
+    identifier: str
+    challenge: str
+    token: str
+    is_answered: bool = False
+
+
+class Proofs(Asked):
+    """Authorizations that are not valid yet."""
+
+    proofs: tuple[Proof, ...] = ()
+
+
+class Visibility(Durable):
+    """Whether every server has what was published."""
+
+    why: str = ""
+
+
+async def authorizations(assignment: Assignment, ca: str, order: Order) -> Proofs:
+    """Read what has to be proved; names that were proved of late need nothing."""
+    found = await _read_all(ca, order.authorizations)
+    proofs: list[Proof] = []
+    for one in found:
+        if not isinstance(one, Authorization):
+            return Proofs(failure=await _reported(ca, one, About.REQUEST))
+        if one.status == _GOOD:
+            continue
+        challenge = one.challenge(assignment.wish.challenge.value)
+        if one.status != _OPEN or challenge is None:
+            return await _dead(ca, one, assignment)
+        proofs.append(_proof(one, challenge))
+    return Proofs(proofs=tuple(proofs))
+
+
+async def publish(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Asked:
+    """Have everything there that the CA will look for."""
+    available = resources.current()
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return Asked(failure=opened)
+    wish = assignment.wish
+    rows = [_to_publish(assignment, proof, acme.key_authorization(opened.signer, proof.token)) for proof in proofs]
+    await orders_store.write_published(available.db, assignment, rows, clock.now())
+    if wish.challenge is ChallengeType.DNS_01 and not wish.by_person:
+        return await _publish_records(assignment, ca, rows)
+    if wish.challenge is ChallengeType.TLS_ALPN_01:
+        if available.gateway is None:
+            why = "There is no gateway that could answer tls-alpn-01."
+            return Asked(over=Outcome(ending=Ending.REFUSED, message=why, ca=ca))
+        identifiers = {one.value: one for one in wish.identifiers}
+        for row in rows:
+            certificate, key = acme.tls_alpn_certificate(identifiers[row.identifier], row.value, now=clock.now())
+            await available.gateway.certificates.answer_challenge(row.identifier, certificate + key)
+    return Asked()
+
+
+async def look_at_records(assignment: Assignment) -> Visibility:
+    """Whether the TXT records are on every authoritative server."""
+    available = resources.current()
+    for row in await orders_store.published(available.db, assignment.issuance):
+        record = row.place.partition(" ")[0] or row.name
+        seen = await available.dns.is_visible(record, row.value)
+        if not isinstance(seen, Visible):
+            return Visibility(why=seen.why)
+    return Visibility()
+
+
+async def answer(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Asked:  # noqa: ARG001  as the others
+    """Tell the CA to look. One that was told before says so, which is as good."""
+    available = resources.current()
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return Asked(failure=opened)
+    async with asyncio.TaskGroup() as group:
+        asked = [
+            group.create_task(available.authorities.run(acme.answer, opened.ca, opened.signer, proof.challenge))
+            for proof in proofs
+        ]
+    for task in asked:
+        said = task.result()
+        was_told = isinstance(said, Refused) and said.problem.kind == "malformed"
+        if isinstance(said, Failure) and not was_told:
+            return Asked(failure=await _reported(ca, said, About.REQUEST))
+    return Asked()
+
+
+async def look(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Proofs:
+    """Wait a moment for the CA to look; what it has not seen yet is left."""
+    left = list(proofs)
+    for pause in (*LOOKS, None):
+        found = await _read_all(ca, [proof.authorization for proof in left])
+        for one in found:
+            if not isinstance(one, Authorization):
+                return Proofs(failure=await _reported(ca, one, About.ORDER))
+            if one.status not in (_GOOD, _OPEN):
+                return await _dead(ca, one, assignment)
+        good = {one.url for one in found if isinstance(one, Authorization) and one.status == _GOOD}
+        left = [proof for proof in left if proof.authorization not in good]
+        if not left or pause is None:
+            break
+        await asyncio.sleep(pause)
+    return Proofs(proofs=tuple(left))
+
+
+async def withdraw(issuance: str) -> None:
+    """Remove what was published, by its exact value.
+
+    Raises:
+        RuntimeError: something could not be removed; all else is.
+    """
+    available = resources.current()
+    gone: list[Published] = []
+    stuck: list[str] = []
+    for row in await orders_store.published(available.db, issuance):
+        if row.type == _DNS and row.place:
+            record, _, zone = row.place.partition(" ")
+            removed = await available.dns.remove(record, zone, row.value)
+            if isinstance(removed, Unreachable | Unpublishable):
+                stuck.append(f"{record}: {removed.why}")
+                continue
+        elif row.type == ChallengeType.TLS_ALPN_01.value and available.gateway is not None:
+            await available.gateway.certificates.withdraw_challenge(row.identifier)
+        gone.append(row)
+    await orders_store.mark_removed(available.db, gone, clock.now())
+    if stuck:
+        raise RuntimeError(f"what was published for {issuance} is still there: {'; '.join(stuck)}")
+
+
+async def _publish_records(assignment: Assignment, ca: str, rows: Sequence[Published]) -> Asked:
+    available = resources.current()
+    placed: list[Published] = []
+    for row in rows:
+        done = await available.dns.publish(row.name, row.value)
+        if isinstance(done, Unpublishable):
+            ending = Ending.AGAIN if done.reason is Reason.REFUSED else Ending.REFUSED
+            return Asked(over=Outcome(ending=ending, message=done.why, ca=ca))
+        if isinstance(done, Unreachable):
+            return Asked(over=Outcome(ending=Ending.AGAIN, message=done.why, ca=ca))
+        placed.append(row._replace(place=f"{done.record} {done.zone}"))
+        # One by one: were this killed now, the next run must know where this record went.
+        await orders_store.write_published(available.db, assignment, placed[-1:], clock.now())
+    return Asked()
+
+
+def _to_publish(assignment: Assignment, proof: Proof, authorization: str) -> Published:
+    kind = assignment.wish.challenge
+    bare = next(one for one in assignment.wish.identifiers if one.value.removeprefix("*.") == proof.identifier)
+    name = {
+        ChallengeType.HTTP_01: proof.token,
+        ChallengeType.DNS_01: acme.validation_name(bare),
+        ChallengeType.TLS_ALPN_01: proof.identifier,
+    }[kind]
+    value = acme.dns_value(authorization) if kind is ChallengeType.DNS_01 else authorization
+    return Published(assignment.issuance, kind.value, name, value, proof.identifier)
+
+
+def _proof(authorization: Authorization, challenge: Challenge) -> Proof:
+    return Proof(
+        authorization=authorization.url,
+        identifier=authorization.identifier.value,
+        challenge=challenge.url,
+        token=challenge.token,
+        is_answered=challenge.status != _OPEN,
+    )
+
+
+async def _read_all(ca: str, urls: Sequence[str]) -> Sequence[Authorization | Failure]:
+    available = resources.current()
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return [opened]
+    async with asyncio.TaskGroup() as group:
+        asked = [
+            group.create_task(available.authorities.run(acme.read_authorization, opened.ca, opened.signer, url))
+            for url in urls
+        ]
+    return [task.result() for task in asked]
+
+
+async def _dead(ca: str, authorization: Authorization, assignment: Assignment) -> Proofs:
+    """An authorization that can never become valid, and why."""
+    name = authorization.identifier.value
+    if authorization.status == _OPEN:
+        offered = ", ".join(one.type for one in authorization.challenges)
+        wanted = assignment.wish.challenge.value
+        return Proofs(failure=Refused(problem=Problem(detail=f"for {name} it offers {offered}, and not {wanted}")))
+    problem = authorization.problem or Problem(
+        type=_UNAUTHORIZED, detail=f"the authorization is {authorization.status}"
+    )
+    failure = Refused(problem=problem.model_copy(update={"detail": f"{name}: {problem.detail}"}))
+    await resources.current().authorities.spend_failure(ca, authorization.identifier, reference=authorization.url)
+    return Proofs(failure=await _reported(ca, failure, About.CHALLENGE), about=About.CHALLENGE)
+
+
+async def _reported(ca: str, failure: Failure, about: About) -> Failure:
+    await resources.current().authorities.report(ca, failure, about)
+    return failure

@@ -1,0 +1,79 @@
+"""Revocation: has a certificate revoked by its CA (RFC 8555, section 7.6), and tells CertificateService.
+
+A key that was disclosed is blocked first, so that it is never used again whatever the CA says.
+"""
+
+import itertools
+from datetime import UTC, datetime
+
+from restate import Context, Service
+
+from lifecycle import clock, policies, resources
+from lifecycle.certs import acme, delivery, endings, store
+from lifecycle.certs.acme import Reason
+from lifecycle.certs.authorities import Opened
+from lifecycle.certs.issuing import Asked
+from lifecycle.certs.model import Ending, Outcome, Revoked
+from lifecycle.certs.verdicts import Done
+from lifecycle.models import Durable
+
+revocation = Service(
+    "Revocation",
+    description="Has a certificate revoked by its CA.",
+    ingress_private=True,
+    invocation_retry_policy=policies.CA.invocations(),
+)
+
+
+class Order(Durable):
+    """Which version of which domain, and why (RFC 5280, section 5.3.1)."""
+
+    domain: str
+    certificate: str
+    number: int
+    reason: int
+
+
+@revocation.handler()
+async def revoke(ctx: Context, order: Order) -> None:
+    """Have one version revoked, and serve it no more; a disclosed key is served until its successor is there."""
+    failure = await _ask(ctx, order)
+    if not failure:
+        await ctx.run_typed("retire", _retire, policies.GATEWAY.options(type(None)), order=order)
+    message = Revoked(version=order.number, reason=order.reason, failure=failure)
+    # An answer upward is a send by name: an import would make a ring of services that wait for each other.
+    ctx.generic_send("CertificateService", "revoked", message.model_dump_json().encode(), key=order.domain)
+
+
+async def _ask(ctx: Context, order: Order) -> str:
+    """Ask the CA, again where that helps soon; returns why it would not."""
+    for attempt in itertools.count(1):
+        asked = await ctx.run_typed(f"revoke-{attempt}", _revoke, policies.CA.options(Asked), order=order)
+        if asked.failure is None:
+            return asked.over.message if asked.over else ""
+        now = datetime.fromtimestamp(await ctx.time(), UTC)
+        pause = endings.pause(asked.failure, about=asked.about, attempt=attempt, now=now)
+        if pause is None:
+            return endings.message(asked.failure)
+        await ctx.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+async def _revoke(order: Order) -> Asked:
+    available = resources.current()
+    stored = await store.find_certificate(available.db, order.certificate)
+    if stored is None:
+        return Asked(over=Outcome(ending=Ending.REFUSED, message=f"{order.certificate} has vanished."))
+    if order.reason == Reason.KEY_COMPROMISE:
+        await store.block_key(available.db, stored.version.key_digest, order.domain, clock.now())
+    opened = await available.authorities.opened(stored.version.ca)
+    if not isinstance(opened, Opened):
+        return Asked(failure=opened)
+    done = await available.authorities.run(acme.revoke, opened.ca, opened.signer, stored.chain, Reason(order.reason))
+    return Asked() if isinstance(done, Done) else Asked(failure=done)
+
+
+async def _retire(order: Order) -> None:
+    await store.mark_revoked(resources.current().db, order.certificate, clock.now())
+    if order.reason != Reason.KEY_COMPROMISE:
+        await delivery.withdraw(order.domain)

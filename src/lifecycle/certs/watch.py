@@ -1,0 +1,138 @@
+"""What is wrong with certificates: timers and issuances that the engine has lost, and lives that run out.
+
+Reads the engine's introspection tables and the database; mends nothing. The Reconciler does, each sweep.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from lifecycle.certs import store
+from lifecycle.clock import rfc3339
+from lifecycle.db import Database, DatabaseDownError
+from lifecycle.engine import Engine, moment
+
+# The state of every certificate, with the parts that the checks need picked out of the JSON. The countdown is the only
+# part of it that has a generation.
+_CERTIFICATES = """
+    SELECT service_key AS domain,
+           (regexp_match(value_utf8, '"workspace":"([^"]+)"'))[1] AS workspace,
+           CAST((regexp_match(value_utf8, '"generation":([0-9]+)'))[1] AS BIGINT) AS generation,
+           CAST((regexp_match(value_utf8, '"wake_at":"([^"]+)"'))[1] AS TIMESTAMP) AS wake_at,
+           (regexp_match(value_utf8, '"issuance":"([^"]+)"'))[1] AS issuance,
+           CAST((regexp_match(value_utf8, '"run":([0-9]+)'))[1] AS BIGINT) AS run,
+           (regexp_match(value_utf8, '"is_at_work":(true|false)'))[1] AS is_at_work
+    FROM state WHERE service_name = 'CertificateService' AND key = 'certificate'
+"""
+
+# A wake-up counts as the one that is wanted when it comes at most two seconds after the wanted time. `scheduled_at`
+# must be asked for: without it restate-server 1.7.12 leaves `scheduled_start_at` empty.
+_MISSING = f"""
+    SELECT c.domain, c.workspace, c.generation, CAST(c.wake_at AS VARCHAR) AS moment FROM ({_CERTIFICATES}) c
+    LEFT ANTI JOIN (
+        SELECT target_service_key AS domain, scheduled_at, CAST(scheduled_start_at AS TIMESTAMP) AS start_at
+        FROM sys_invocation
+        WHERE target_service_name = 'CertificateService' AND target_handler_name = 'renewal_due'
+          AND status <> 'completed'
+    ) t ON c.domain = t.domain AND (t.scheduled_at IS NULL OR t.start_at <= c.wake_at + INTERVAL '2 seconds')
+    WHERE c.wake_at IS NOT NULL
+"""  # noqa: S608  made of constants
+
+_LOST = f"""
+    SELECT c.domain, c.workspace, c.issuance, c.run FROM ({_CERTIFICATES}) c
+    LEFT ANTI JOIN (
+        SELECT target_service_key AS issuance FROM sys_invocation
+        WHERE target_service_name = 'Issuance' AND target_handler_name = 'run'
+          AND (status <> 'completed' OR completion_result = 'success')
+    ) i ON i.issuance = CASE WHEN c.run = 1 THEN c.issuance ELSE concat(c.issuance, '.', CAST(c.run AS VARCHAR)) END
+    WHERE c.is_at_work = 'true'
+"""  # noqa: S608  made of constants
+
+_UNFINISHED = """
+    SELECT target_service_key AS issuance FROM sys_invocation
+    WHERE target_service_name = 'Issuance' AND target_handler_name = 'run' AND status <> 'completed'
+"""
+
+
+class MissingRenewal(NamedTuple):
+    """A certificate whose countdown has lost its wake-up."""
+
+    domain: str
+    workspace: str
+    generation: int
+    moment: datetime
+
+
+class LostIssuance(NamedTuple):
+    """An issuance that nobody carries out any more; for a moment also one that is just beginning."""
+
+    domain: str
+    workspace: str
+    issuance: str
+    run: int
+
+
+class RunningOut(NamedTuple):
+    """A certificate with so little life left that a person has to know."""
+
+    domain: str
+    workspace: str
+    detail: str
+
+
+class Troubles(NamedTuple):
+    """What one look showed."""
+
+    missing: tuple[MissingRenewal, ...] = ()
+    lost: tuple[LostIssuance, ...] = ()
+    running_out: tuple[RunningOut, ...] = ()
+
+
+async def look(engine: Engine, db: Database, *, now: datetime) -> Troubles:
+    """Look once. While the database is down, lives are not looked at; doctor says that it is down.
+
+    Raises:
+        EngineDownError: the engine does not answer.
+    """
+    return Troubles(
+        missing=tuple(await _missing(engine)),
+        lost=tuple(
+            LostIssuance(row["domain"], row["workspace"], row["issuance"], int(row["run"]))
+            for row in await engine.query(_LOST)
+        ),
+        running_out=tuple(await _running_out(db, now)),
+    )
+
+
+async def unfinished(engine: Engine) -> frozenset[str]:
+    """The ids of issuances that are at work.
+
+    Raises:
+        EngineDownError: the engine does not answer.
+    """
+    return frozenset(str(row["issuance"]).partition(".")[0] for row in await engine.query(_UNFINISHED))
+
+
+async def _missing(engine: Engine) -> Sequence[MissingRenewal]:
+    """What two looks agree on, since state and timers are not read in one instant."""
+    first = await _look_for_missing(engine)
+    second = set(await _look_for_missing(engine)) if first else set()
+    return [one for one in first if one in second]
+
+
+async def _look_for_missing(engine: Engine) -> Sequence[MissingRenewal]:
+    return [
+        MissingRenewal(row["domain"], row["workspace"], int(row["generation"]), moment(row["moment"]))
+        for row in await engine.query(_MISSING)
+    ]
+
+
+async def _running_out(db: Database, now: datetime) -> Sequence[RunningOut]:
+    try:
+        found = await store.running_out(db, now=now)
+    except DatabaseDownError:
+        return []
+    return [
+        RunningOut(one.domain, one.workspace, f"it expires at {rfc3339(one.not_after)}. {one.last_error}".strip())
+        for one in found
+    ]

@@ -1,0 +1,198 @@
+"""DomainVerification: sees to it that a custom domain belongs to whoever proves it.
+
+    verify, retry, check ──> DomainLook ──looked──> countdown ──check──> …
+                                 └── settled in the database: of all claims to a domain one at most owns it
+
+Object key: domain id, of which every project has its own for the same domain. State: `domain`: the clock and what was
+heard last. Whose the domain is, is decided where all claims are together, by the rules in one transaction of the
+database (`verification_rules`, `verification_store`); here is what happens when, and what is told to whom.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import assert_never
+
+from restate import Context, ObjectContext, ObjectSharedContext, Service, VirtualObject
+
+from lifecycle import clock, policies, resources
+from lifecycle.certs import certificates, configuration
+from lifecycle.certs.dns import Resolver
+from lifecycle.certs.model import Act, IssueCertificate, Wish
+from lifecycle.certs.names import ChallengeType, Identifier
+from lifecycle.deploy import verification_moves as moves
+from lifecycle.deploy import verification_rules as rules
+from lifecycle.deploy import verification_sight as sights
+from lifecycle.deploy import verification_store as store
+from lifecycle.deploy.verification_model import (
+    Begin,
+    Forget,
+    Looked,
+    Lost,
+    Question,
+    Retry,
+    Ruling,
+    Sight,
+    Verification,
+    Wake,
+)
+from lifecycle.deploy.verification_moves import Ask, Certify, Decision, Effect, Lapse, Rouse
+from lifecycle.errors import Code, LifecycleError
+from lifecycle.ledger.service import record
+from lifecycle.models import Durable, Role
+
+DOMAIN = "domain"
+
+domain_verification = VirtualObject(
+    "DomainVerification",
+    description="Sees to it that a custom domain belongs to whoever proves it.",
+    invocation_retry_policy=policies.DECISION.invocations(),
+)
+domain_look = Service(
+    "DomainLook",
+    description="Asks DNS about a custom domain, and writes down whose it is.",
+    ingress_private=True,
+    journal_retention=timedelta(0),
+    invocation_retry_policy=policies.DECISION.invocations(),
+)
+
+
+class Moved(Durable):
+    """A host that the gateway is to learn about."""
+
+    hostname: str
+
+
+@domain_verification.handler(ingress_private=True)
+async def verify(ctx: ObjectContext, command: Begin) -> None:
+    """A claim was written down: look for proof."""
+    _carry_out_all(ctx, moves.begin(await _read(ctx), command))
+
+
+@domain_verification.handler()
+async def retry(ctx: ObjectContext, command: Retry) -> Verification:
+    """Look now; what was given up or lost is tried again from the beginning."""
+    if not command.actor.role.includes(Role.OPERATOR):
+        raise LifecycleError(Code.ROLE_REQUIRED, required=Role.OPERATOR.value, role=command.actor.role.value)
+    before = await _read(ctx)
+    if (before or command.claim).workspace != command.actor.workspace:
+        raise LifecycleError(Code.DOMAIN_NOT_FOUND, domain=command.claim.hostname)
+    return _carry_out_all(ctx, moves.retry(before, command))
+
+
+@domain_verification.handler(ingress_private=True)
+async def check(ctx: ObjectContext, wake: Wake) -> None:
+    """The time of the next look may have come."""
+    before = await _read(ctx)
+    if before is not None:
+        _carry_out_all(ctx, moves.woken(before, wake.generation, now=await _now(ctx)))
+
+
+@domain_verification.handler(ingress_private=True)
+async def looked(ctx: ObjectContext, message: Looked) -> None:
+    """A look has ended."""
+    before = await _read(ctx)
+    if before is not None:
+        certifies = resources.current().settings.domains_certificates
+        _carry_out_all(ctx, moves.looked(before, message, now=await _now(ctx), certifies=certifies))
+
+
+@domain_verification.handler(ingress_private=True)
+async def lost(ctx: ObjectContext, message: Lost) -> None:
+    """Another project proved that it controls the domain."""
+    before = await _read(ctx)
+    if before is not None:
+        _carry_out_all(ctx, moves.lost(before, message, now=await _now(ctx)))
+
+
+@domain_verification.handler(ingress_private=True)
+async def forget(ctx: ObjectContext, command: Forget) -> None:
+    """The project gives the domain back."""
+    before = await _read(ctx)
+    if before is not None:
+        _carry_out_all(ctx, moves.forget(before, command))
+
+
+@domain_verification.handler(kind="shared", journal_retention=timedelta(0))
+async def state(ctx: ObjectSharedContext) -> Verification | None:
+    """The clock as it is; None when there never was one."""
+    return await ctx.get(DOMAIN, type_hint=Verification)
+
+
+@domain_look.handler()
+async def look(ctx: Context, question: Question) -> None:
+    """Look once, settle whose the domain is, and tell all whom it concerns."""
+    sight = await ctx.run_typed("ask-dns", _ask, policies.DATABASE.options(Sight), question=question)
+    ruling = await ctx.run_typed("settle", _settle, policies.DATABASE.options(Ruling), question=question, sight=sight)
+    # Answers upward are sends by name: an import would make a ring of services that wait for each other.
+    message = Looked(token=question.token, ruling=ruling)
+    for former in ruling.taken_from:
+        told = Lost(token=former.token, version=former.version)
+        ctx.generic_send("DomainVerification", "lost", told.model_dump_json().encode(), key=former.id)
+        moved = Moved(hostname=question.hostname)
+        ctx.generic_send("RoutingService", "forget_domain", moved.model_dump_json().encode(), key=former.project)
+    if ruling.won:
+        ctx.generic_send("RoutingService", "refresh", b"", key=question.project)
+    ctx.generic_send("DomainVerification", "looked", message.model_dump_json().encode(), key=question.id)
+
+
+async def _ask(question: Question) -> Sight:
+    settings = resources.current().settings
+    found = rules.ways(
+        question.project, base=settings.cname_target, addresses=[str(one) for one in settings.gateway_addresses]
+    )
+    # Read anew each time: somebody who changes the resolvers need not wait for a day.
+    resolver = Resolver(configuration.read(settings.certificates_file))
+    return await sights.look(resolver, question.hostname, question.token, found)
+
+
+async def _settle(question: Question, sight: Sight) -> Ruling:
+    available = resources.current()
+    ruling = await store.settle(available.db, question, sight, clock.now())
+    has_authority = bool(configuration.read(available.settings.certificates_file).authority)
+    return ruling.model_copy(update={"certificate": ruling.certificate and has_authority})
+
+
+def _carry_out_all(ctx: ObjectContext, decided: Decision) -> Verification:
+    decision = moves.numbered(decided)
+    ctx.set(DOMAIN, decision.verification)
+    for effect in decision.effects:
+        _carry_out(ctx, decision.verification, effect)
+    if (entry := moves.entry(ctx.key(), decision)) is not None:
+        ctx.service_send(record, arg=entry)
+    return decision.verification
+
+
+def _carry_out(ctx: ObjectContext, after: Verification, effect: Effect) -> None:
+    match effect:
+        case Ask():
+            question = Question(
+                look=str(ctx.uuid()),
+                id=ctx.key(),
+                project=after.project,
+                hostname=after.hostname,
+                token=after.token,
+                begun_at=after.begun_at,
+                version=after.version,
+            )
+            ctx.service_send(look, question)
+        case Rouse():
+            if after.countdown.wake_at is not None:
+                wake = Wake(generation=after.countdown.generation)
+                ctx.object_send(check, ctx.key(), wake, send_delay=clock.until(after.countdown.wake_at))
+        case Certify(actor, now, anew):
+            if anew:
+                ctx.object_send(certificates.seal, after.hostname, None)
+            wish = Wish(identifiers=(Identifier(value=after.hostname),), challenge=ChallengeType.HTTP_01)
+            asked = IssueCertificate(actor=actor, now=now, project=after.project, wish=wish)
+            ctx.object_send(certificates.process_challenge, after.hostname, asked)
+        case Lapse(actor, now):
+            ctx.object_send(certificates.cancel_renewal, after.hostname, Act(actor=actor, now=now))
+        case _:
+            assert_never(effect)
+
+
+async def _read(ctx: ObjectContext) -> Verification | None:
+    return await ctx.get(DOMAIN, type_hint=Verification)
+
+
+async def _now(ctx: ObjectContext) -> datetime:
+    return datetime.fromtimestamp(await ctx.time(), UTC)

@@ -1,0 +1,208 @@
+"""What is stored and sent about the verification of custom domains. Field names are a contract with older releases."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from lifecycle.deploy.model import Environment
+from lifecycle.models import Actor, Durable
+from lifecycle.scheduler.countdown import Countdown
+
+
+class Status(StrEnum):
+    """Where a project's claim to a domain stands.
+
+    Attributes:
+        PENDING: nothing is proved yet; it is looked again and again.
+        VERIFIED: the project owns the domain here, and the gateway routes it.
+        DANGLING: the same, but its records have led elsewhere for several looks.
+        FAILED: nothing was proved in time; somebody has to ask again.
+        LOST: another project proved that it controls the domain.
+    """
+
+    PENDING = "pending"
+    VERIFIED = "verified"
+    DANGLING = "dangling"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def owns(self) -> bool:
+        """Whether the domain belongs to the project."""
+        return self in {Status.VERIFIED, Status.DANGLING}
+
+    @property
+    def contends(self) -> bool:
+        """Whether others must prove control by TXT while this claim is there."""
+        return self.owns or self is Status.PENDING
+
+
+class Purpose(StrEnum):
+    """What a DNS record is for: to prove control, or to lead visitors here."""
+
+    OWNERSHIP = "ownership"
+    ROUTING = "routing"
+
+
+class Condition(StrEnum):
+    """How a DNS record was found; `UNKNOWN` before the first look, and when no server answers."""
+
+    UNKNOWN = "unknown"
+    MISSING = "missing"
+    WRONG = "wrong"
+    OK = "ok"
+
+
+class Seen(Durable):
+    """How one record was found.
+
+    Attributes:
+        found: a sentence for people.
+    """
+
+    condition: Condition = Condition.UNKNOWN
+    found: str = ""
+
+
+class Sight(Durable):
+    """What DNS said of a domain in one look."""
+
+    ownership: Seen = Seen()
+    routing: Seen = Seen()
+
+
+class Former(Durable):
+    """A claim that has lost the domain, at `version`."""
+
+    id: str
+    project: str
+    token: str
+    version: int
+
+
+class Ruling(Durable):
+    """What one look has come to, as the database has it now.
+
+    Attributes:
+        version: counts the changes of the claim; a lower one says nothing any more.
+        gone: there is no such claim any more.
+        won: the domain became the project's by this very look.
+        proof: what it was won by.
+        routed: visitors are led here.
+        taken_from: whose it was until then.
+        certificate: whether a certificate may be asked for without spoiling one that was ordered otherwise.
+        foreign_certificate: somebody else's certificate is in the way.
+    """
+
+    version: int = 0
+    gone: bool = False
+    status: Status = Status.PENDING
+    reason: str = ""
+    next_check_at: datetime | None = None
+    won: bool = False
+    proof: Purpose | None = None
+    routed: bool = False
+    taken_from: tuple[Former, ...] = ()
+    certificate: bool = False
+    foreign_certificate: bool = False
+
+
+class Verification(Durable):
+    """The clock and the history of one claim (state key `domain`).
+
+    Attributes:
+        token: stands in the TXT record; a claim that is made anew has another one.
+        begun_at: since when it is tried; somebody who asks again begins again.
+        version: of the last ruling that was heard.
+        asked: a certificate was asked for since the domain was won.
+        removed: the project gave the domain back.
+    """
+
+    project: str
+    workspace: str
+    hostname: str
+    environment: Environment
+    token: str
+    status: Status = Status.PENDING
+    begun_at: datetime
+    countdown: Countdown = Countdown()
+    version: int = 0
+    asked: bool = False
+    removed: bool = False
+    sequence: int = 0
+
+
+class Begin(Durable):
+    """A claim was written down.
+
+    Attributes:
+        verified: nobody asks for proof here.
+        actor: who wants the domain; None in messages of an older release.
+    """
+
+    project: str
+    workspace: str
+    hostname: str
+    environment: Environment
+    token: str
+    now: datetime
+    actor: Actor | None = None
+    verified: bool = False
+
+
+class Retry(Durable):
+    """Somebody wants it to be looked at now; `claim` says what the database knows, for one that has no clock yet."""
+
+    actor: Actor
+    now: datetime
+    claim: Begin
+    status: Status
+    version: int
+
+
+class Wake(Durable):
+    """A wake-up."""
+
+    generation: int
+
+
+class Question(Durable):
+    """What is to be looked at, for which claim.
+
+    Attributes:
+        look: the id of this look.
+        version: of the claim as its clock knew it.
+    """
+
+    look: str
+    id: str
+    project: str
+    hostname: str
+    token: str
+    begun_at: datetime
+    version: int
+
+
+class Looked(Durable):
+    """A look has ended."""
+
+    token: str
+    ruling: Ruling
+
+
+class Lost(Durable):
+    """Another project proved that it controls the domain."""
+
+    token: str
+    version: int
+
+
+class Forget(Durable):
+    """The project gives the domain back.
+
+    Attributes:
+        certified: it has a certificate for this name alone, which nobody needs any more.
+    """
+
+    now: datetime
+    actor: Actor | None = None
+    certified: bool = False

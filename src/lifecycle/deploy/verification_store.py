@@ -1,0 +1,254 @@
+"""SQL: claims to custom domains. Of all claims to one domain the database lets one own it (`owned_hostname`)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from lifecycle import ids
+from lifecycle.db import Connection, Database, Row
+from lifecycle.deploy import routing_store
+from lifecycle.deploy import verification_rules as rules
+from lifecycle.deploy.model import Environment
+from lifecycle.deploy.verification_model import Question, Ruling, Sight, Status
+from lifecycle.deploy.verification_rules import Claim
+
+
+class Refusal(StrEnum):
+    """Why a domain cannot be claimed."""
+
+    NO_PROJECT = "no_project"
+    ENDING = "ending"
+    TAKEN = "taken"
+
+
+class Claimed(NamedTuple):
+    """A claim that was written down."""
+
+    id: str
+    workspace: str
+    token: str
+    status: Status
+
+
+class Released(NamedTuple):
+    """A claim that was given back, now or by a former attempt.
+
+    Attributes:
+        certified: the project has a certificate for this name and no other.
+    """
+
+    id: str
+    certified: bool
+
+
+class Listed(NamedTuple):
+    """A claim as lists show it.
+
+    Attributes:
+        contested: another project owns the domain, or asks for it.
+    """
+
+    claim: Claim
+    contested: bool
+
+
+def identity(project: str, hostname: str) -> str:
+    """The id of a project's claim to a domain: always the same, so that one that is made anew has the same clock."""
+    return ids.derived("dom", project, hostname)
+
+
+async def claim(
+    db: Database, project: str, hostname: str, environment: Environment, token: str, *, verify: bool, now: datetime
+) -> Claimed | Refusal:
+    """Write down that a project wants a domain; one that it owns already may change its environment.
+
+    Args:
+        db: the database.
+        project: who wants it.
+        hostname: the domain.
+        environment: whose live deployment it is to show.
+        token: a fresh one; one that was made before stays.
+        verify: False gives the domain to whoever asks first, and routes it.
+        now: the present moment.
+    """
+
+    async def work(connection: Connection) -> Claimed | Refusal:
+        claims = await _lock(connection, hostname)
+        owner = await connection.one("SELECT workspace_id, state FROM projects WHERE id = %s FOR UPDATE", project)
+        if owner is None:
+            return Refusal.NO_PROJECT
+        if owner["state"] == "purging":
+            return Refusal.ENDING
+        held = any(one.project != project and one.status.owns for one in claims)
+        if (held and not verify) or await routing_store.is_generated(connection, hostname):
+            return Refusal.TAKEN
+        key = identity(project, hostname)
+        former = next((one for one in claims if one.project == project), None)
+        owns = not verify or (former is not None and former.status.owns)
+        status = (former.status if former and former.status.owns else Status.VERIFIED) if owns else Status.PENDING
+        kept = token if former is None or not former.token else former.token
+        await connection.execute(
+            "INSERT INTO domains (id, project_id, hostname, kind, environment, status, token, verified_at, created_at) "
+            "VALUES (%s, %s, %s, 'custom', %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE "
+            "environment = VALUES(environment), status = VALUES(status), token = VALUES(token), "
+            "verified_at = COALESCE(domains.verified_at, VALUES(verified_at))",
+            key,
+            project,
+            hostname,
+            environment.value,
+            status.value,
+            kept,
+            now if owns else None,
+            now,
+        )
+        if owns:
+            await routing_store.route_custom(connection, project, hostname, environment, now)
+        return Claimed(key if former is None else former.id, owner["workspace_id"], kept, status)
+
+    return await db.transaction(work)
+
+
+async def release(db: Database, project: str, hostname: str) -> Released:
+    """Give a domain back, and its route; repeating it changes nothing."""
+
+    async def work(connection: Connection) -> Released:
+        await _lock(connection, hostname)
+        await connection.execute("DELETE FROM domains WHERE project_id = %s AND hostname = %s", project, hostname)
+        await routing_store.unroute_custom(connection, project, hostname)
+        ordered = await _ordered(connection, hostname)
+        certified = ordered is not None and ordered["project_id"] == project and ordered["names"] == [hostname]
+        return Released(identity(project, hostname), certified)
+
+    return await db.transaction(work)
+
+
+async def settle(db: Database, question: Question, sight: Sight, now: datetime) -> Ruling:
+    """Write down what a look has come to; the routes of all whom it concerns change in the same transaction.
+
+    Repeating it gives the first ruling.
+    """
+
+    async def work(connection: Connection) -> Ruling:
+        claims = await _lock(connection, question.hostname)
+        mine = next((one for one in claims if one.id == question.id and one.token == question.token), None)
+        if mine is None:
+            return Ruling(gone=True)
+        if (told := await _told(connection, question)) is not None:
+            return told
+        settled = rules.settle(claims, mine.id, sight, version=question.version, begun_at=question.begun_at, now=now)
+        before = {one.id: one for one in claims}
+        changed = [one for one in settled.claims if one != before[one.id]]
+        # Who loses comes first: two owners at a time are refused by the table.
+        for one in sorted(changed, key=lambda one: one.status.owns):
+            if before[one.id].status.owns and not one.status.owns:
+                await routing_store.unroute_custom(connection, one.project, one.hostname)
+            await _update(connection, one)
+        if settled.ruling.won:
+            await routing_store.route_custom(connection, mine.project, mine.hostname, mine.environment, now)
+        ruling = await _with_certificate(connection, settled.ruling, mine)
+        await connection.execute(
+            "UPDATE domains SET last_look = %s, last_ruling = %s WHERE id = %s",
+            question.look,
+            ruling.model_dump_json(),
+            mine.id,
+        )
+        return ruling
+
+    return await db.transaction(work)
+
+
+async def listed(db: Database, project: str) -> Mapping[str, Listed]:
+    """The claims of a project, by domain."""
+    rows = await db.all(
+        "SELECT d.*, EXISTS (SELECT 1 FROM domains r WHERE r.hostname = d.hostname AND r.project_id <> d.project_id "
+        "AND r.status IN ('pending', 'verified', 'dangling')) AS contested FROM domains d "
+        "WHERE d.project_id = %s AND d.kind = 'custom' ORDER BY d.hostname",
+        project,
+    )
+    return {row["hostname"]: Listed(_claim(row), bool(row["contested"])) for row in rows}
+
+
+async def count_unverified(db: Database, project: str) -> int:
+    """How many domains of the project wait for proof."""
+    row = await db.one("SELECT COUNT(*) AS n FROM domains WHERE project_id = %s AND status = 'pending'", project)
+    return 0 if row is None else int(row["n"])
+
+
+async def overdue(db: Database, before: datetime, limit: int) -> Sequence[Claim]:
+    """Claims whose next look should have been before this moment, oldest first: their clock was lost."""
+    rows = await db.all("SELECT * FROM domains WHERE next_check_at < %s ORDER BY next_check_at LIMIT %s", before, limit)
+    return [_claim(row) for row in rows]
+
+
+async def _lock(connection: Connection, hostname: str) -> Sequence[Claim]:
+    """All claims to a domain; nobody else changes them, or adds one, until this transaction ends."""
+    rows = await connection.all("SELECT * FROM domains WHERE hostname = %s ORDER BY id FOR UPDATE", hostname)
+    return [_claim(row) for row in rows]
+
+
+async def _told(connection: Connection, question: Question) -> Ruling | None:
+    """What this very look has come to already: the worker ended after it was written, and before it was told."""
+    row = await connection.one(
+        "SELECT last_ruling FROM domains WHERE id = %s AND last_look = %s", question.id, question.look
+    )
+    return None if row is None else Ruling.model_validate_json(row["last_ruling"])
+
+
+async def _update(connection: Connection, claim: Claim) -> None:
+    await connection.execute(
+        "UPDATE domains SET status = %s, version = %s, sight = %s, reason = %s, bad_looks = %s, verified_at = %s, "
+        "routed_at = %s, checked_at = %s, next_check_at = %s WHERE id = %s",
+        claim.status.value,
+        claim.version,
+        claim.sight.model_dump_json(),
+        claim.reason,
+        claim.bad_looks,
+        claim.verified_at,
+        claim.routed_at,
+        claim.checked_at,
+        claim.next_check_at,
+        claim.id,
+    )
+
+
+async def _with_certificate(connection: Connection, ruling: Ruling, mine: Claim) -> Ruling:
+    """Whether a certificate may be asked for; one that somebody ordered with other names stays as it is."""
+    if not ruling.status.owns:
+        return ruling
+    ordered = await _ordered(connection, mine.hostname)
+    if ordered is None:
+        return ruling.model_copy(update={"certificate": True})
+    project = await connection.one("SELECT workspace_id FROM projects WHERE id = %s", mine.project)
+    is_foreign = project is None or ordered["workspace_id"] != project["workspace_id"]
+    is_plain = ordered["names"] == [mine.hostname] and ordered["challenge"] == "http-01"
+    return ruling.model_copy(update={"certificate": is_foreign or is_plain, "foreign_certificate": is_foreign})
+
+
+async def _ordered(connection: Connection, hostname: str) -> Row | None:
+    row = await connection.one(
+        "SELECT workspace_id, project_id, names, challenge FROM certificate_domains "
+        "WHERE domain = %s AND status <> 'removed'",
+        hostname,
+    )
+    return None if row is None else {**row, "names": json.loads(row["names"])}
+
+
+def _claim(row: Row) -> Claim:
+    return Claim(
+        id=row["id"],
+        project=row["project_id"],
+        hostname=row["hostname"],
+        environment=Environment(row["environment"]),
+        token=row["token"],
+        status=Status(row["status"]),
+        version=int(row["version"]),
+        sight=Sight() if row["sight"] is None else Sight.model_validate_json(row["sight"]),
+        reason=row["reason"],
+        bad_looks=int(row["bad_looks"]),
+        verified_at=row["verified_at"],
+        routed_at=row["routed_at"],
+        checked_at=row["checked_at"],
+        next_check_at=row["next_check_at"],
+    )

@@ -1,0 +1,246 @@
+"""Any order of clicks, wake-ups and endings: the invariants about the certificate of a domain hold."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from lifecycle.certs import events, rules
+from lifecycle.certs.decision import Decision, Issue, Look, LookLater, Recall, Rouse
+from lifecycle.certs.model import (
+    Act,
+    Advised,
+    Assignment,
+    Certificate,
+    Ending,
+    IssueCertificate,
+    Outcome,
+    RescheduleRenewal,
+    RevokeCertificate,
+    Revoked,
+    Settled,
+    Version,
+    Wish,
+)
+from lifecycle.certs.names import ChallengeType, Identifier
+from lifecycle.certs.renewals import Life
+from lifecycle.certs.verdicts import RenewalInfo
+from lifecycle.errors import LifecycleError
+from lifecycle.models import Actor, Role
+from tests.support.profiles import STORIES
+
+DOMAIN = "www.example.com"
+ADMIN = Actor(workspace="ws_1", key="key_1", person="ann@example.com", role=Role.ADMINISTRATOR)
+LIFE = timedelta(days=6)
+START = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+moments = st.floats(0, 1)
+
+
+class Timer(NamedTuple):
+    """A wake-up that the engine keeps."""
+
+    at: datetime
+    generation: int
+    looks: bool
+
+
+class Story(RuleBasedStateMachine):
+    """People, an engine that delivers when it likes, and a CA with moods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START
+        self.certificate = Certificate()
+        self.timers: list[Timer] = []
+        self.at_work: list[Assignment] = []
+        self.looking = 0
+        self.recalls: list[Recall] = []
+        self.successes: list[datetime] = []
+        self.number = 0
+        self.cancelled = False
+
+    def carry_out(self, decision: Decision, *, asked: bool = False) -> None:
+        """What the service does with a decision."""
+        before, after = self.certificate, decision.certificate
+        assert after.countdown.generation >= before.countdown.generation
+        assert after.numbered >= before.numbered
+        if before.version is not None:
+            assert after.version is not None
+            assert after.version.number >= before.version.number
+        for effect in decision.effects:
+            match effect:
+                case Issue(assignment):
+                    assert not self.at_work, "two issuances at a time"
+                    assert asked or not self.cancelled, "issued although the renewal was cancelled"
+                    self.at_work.append(assignment)
+                case Rouse():
+                    assert after.countdown.wake_at is not None
+                    self.timers.append(Timer(after.countdown.wake_at, after.countdown.generation, looks=False))
+                case LookLater():
+                    assert after.next_look_at is not None
+                    self.timers.append(Timer(after.next_look_at, after.countdown.generation, looks=True))
+                case Look():
+                    self.looking += 1
+                case Recall():
+                    self.recalls.append(effect)
+                case _:
+                    pass
+        self.certificate = after
+        self.check()
+
+    def check(self) -> None:
+        """What must hold at every moment."""
+        one = self.certificate
+        waits = one.exists and one.version is not None and one.cancelled is None and one.revoked_at is None
+        if waits and not self.at_work:
+            due = one.countdown.due_at
+            assert due is not None, "a certificate that nobody renews"
+            live = [t for t in self.timers if t.generation == one.countdown.generation and not t.looks]
+            assert any(t.at <= max(due, self.now) for t in live), "a renewal without a wake-up"
+        running = one.running
+        if running is not None and running.is_at_work:
+            assert [(a.issuance, a.run) for a in self.at_work] == [(running.issuance, running.run)]
+
+    def fresh(self) -> str:
+        """A new issuance id."""
+        self.number += 1
+        return f"iss_{self.number}"
+
+    @rule(names=st.sampled_from((("www.example.com",), ("www.example.com", "example.com"))), force=st.booleans())
+    def issue(self, names: tuple[str, ...], *, force: bool) -> None:
+        """Somebody asks for a certificate."""
+        wish = Wish(identifiers=tuple(Identifier(value=name) for name in names), challenge=ChallengeType.HTTP_01)
+        command = IssueCertificate(actor=ADMIN, now=self.now, wish=wish, force=force)
+        try:
+            decision = rules.issue(DOMAIN, self.certificate, command, fresh=self.fresh())
+        except LifecycleError:
+            return
+        self.cancelled = self.cancelled and not decision.effects
+        self.carry_out(decision, asked=True)
+
+    @rule(force=st.booleans())
+    def renew(self, *, force: bool) -> None:
+        """Somebody renews now."""
+        act = Act(actor=ADMIN, now=self.now, force=force)
+        try:
+            decision = rules.renew(DOMAIN, self.certificate, act, fresh=self.fresh())
+        except LifecycleError:
+            return
+        self.cancelled = self.cancelled and not decision.effects
+        self.carry_out(decision, asked=True)
+
+    @rule()
+    def cancel(self) -> None:
+        """Somebody cancels the renewal."""
+        try:
+            decision, first = rules.cancel_renewal(DOMAIN, self.certificate, Act(actor=ADMIN, now=self.now))
+        except LifecycleError:
+            return
+        self.cancelled = True
+        self.carry_out(decision)
+        again, second = rules.cancel_renewal(DOMAIN, self.certificate, Act(actor=ADMIN, now=self.now))
+        assert (first, again.certificate) == (second, self.certificate)
+
+    @rule(share=moments)
+    def move(self, share: float) -> None:
+        """Somebody moves the renewal."""
+        command = RescheduleRenewal(actor=ADMIN, now=self.now, due_at=self.now + LIFE * share)
+        try:
+            decision = rules.reschedule_renewal(DOMAIN, self.certificate, command)
+        except LifecycleError:
+            return
+        self.carry_out(decision)
+        assert self.certificate.countdown.due_at == command.due_at
+
+    @rule(reason=st.sampled_from((0, 1, 4)))
+    def revoke(self, reason: int) -> None:
+        """Somebody revokes it."""
+        try:
+            command = RevokeCertificate(actor=ADMIN, now=self.now, reason=reason)
+            self.carry_out(rules.revoke(DOMAIN, self.certificate, command))
+        except LifecycleError:
+            return
+
+    @precondition(lambda self: self.recalls)
+    @rule(works=st.booleans())
+    def revoked(self, *, works: bool) -> None:
+        """The CA has revoked it, or would not."""
+        recall = self.recalls.pop(0)
+        message = Revoked(version=recall.number, reason=recall.reason, failure="" if works else "no")
+        self.carry_out(events.revoked(DOMAIN, self.certificate, message, now=self.now, fresh=self.fresh()), asked=True)
+
+    @precondition(lambda self: self.timers)
+    @rule(which=st.integers(0, 100))
+    def wake(self, which: int) -> None:
+        """Time goes on to a wake-up; the engine may deliver a later one before an earlier one."""
+        timer = self.timers.pop(which % len(self.timers))
+        self.now = max(self.now, timer.at)
+        if timer.looks:
+            self.carry_out(events.look_due(self.certificate, timer.generation))
+        else:
+            self.carry_out(
+                events.renewal_due(DOMAIN, self.certificate, timer.generation, now=self.now, fresh=self.fresh())
+            )
+
+    @precondition(lambda self: self.looking)
+    @rule(begins=st.floats(-1, 1.2), answered=st.booleans(), chance=moments)
+    def advise(self, begins: float, chance: float, *, answered: bool) -> None:
+        """The CA says when it wants the renewal, or nothing."""
+        self.looking -= 1
+        version = self.certificate.version
+        if version is None or version.certificate_id is None:
+            return
+        start = version.life.not_before + LIFE * begins
+        window = RenewalInfo(certificate_id=version.certificate_id, start=start, end=start + LIFE / 50)
+        message = Advised(certificate_id=version.certificate_id, window=window if answered else None)
+        self.carry_out(events.advised(self.certificate, message, now=self.now, random=chance))
+
+    @precondition(lambda self: self.at_work)
+    @rule(ending=st.sampled_from(Ending), seconds=st.integers(0, 90_000), chance=moments)
+    def settle(self, ending: Ending, seconds: int, chance: float) -> None:
+        """An issuance ends."""
+        assignment = self.at_work.pop(0)
+        self.now += timedelta(seconds=1)
+        version = None
+        if ending is Ending.ISSUED:
+            self.successes.append(self.now)
+            version = _version(assignment, self.now)
+        outcome = Outcome(ending=ending, message="no", version=version, until=self.now + timedelta(seconds=seconds))
+        before = self.certificate
+        message = Settled(issuance=assignment.issuance, run=assignment.run, outcome=outcome)
+        self.carry_out(events.settle(DOMAIN, before, message, now=self.now, random=chance))
+        after = self.certificate
+        if ending is not Ending.ISSUED:
+            assert after.version == before.version, "a failure touched the working certificate"
+        if ending is Ending.WAIT:
+            assert after.attempts == before.attempts, "waiting as told was counted as an attempt"
+            assert after.countdown.due_at == max(outcome.until or self.now, self.now)
+        repeated = events.settle(DOMAIN, after, message, now=self.now, random=chance)
+        assert repeated == Decision(after), "told twice, done twice"
+
+    @rule(hours=st.integers(0, 40))
+    def wait(self, hours: int) -> None:
+        """Time passes."""
+        self.now += timedelta(hours=hours)
+
+
+def _version(assignment: Assignment, now: datetime) -> Version:
+    return Version(
+        id=f"crt_{assignment.number}",
+        number=assignment.number,
+        ca="ca",
+        serial=f"{assignment.number:x}",
+        issuer="CN=CA",
+        certificate_id=f"aki.{assignment.number}",
+        life=Life(not_before=now, not_after=now + LIFE),
+        key_digest="",
+        issued_at=now,
+        cause=assignment.cause,
+    )
+
+
+TestCertificates = Story.TestCase
+TestCertificates.settings = settings(STORIES, max_examples=200)
