@@ -216,7 +216,7 @@ class Lab:
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time used so far, by server."""
         children = {child.name: child for child in (*self.stack.children, self.bare)}
-        return {name: _cpu_seconds(child.pid) for name, child in children.items() if child.pid is not None}
+        return {name: cpu_seconds(child.pid) for name, child in children.items() if child.pid is not None}
 
     def engine_bytes(self) -> int:
         """Resident memory of the engine."""
@@ -266,7 +266,8 @@ def _when_sent(command: Command) -> str:
     return command.model_copy(update={"now": _NOW}).model_dump_json(warnings=False)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used so far; 0 when it is gone."""
     with contextlib.suppress(FileNotFoundError):
         # Behind the name in brackets: user and system time are the 14th and 15th field.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()

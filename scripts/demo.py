@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,8 @@ class Story:
             "LIFECYCLE_API_KEY": str(ready["api_key"]),
         }
         self._port = urlsplit(str(ready["gateway_http_url"])).port
+        self._tls_port = urlsplit(str(ready["gateway_https_url"])).port
+        self._trust = ssl.create_default_context(cafile=str(ready["ca_bundle"]))
 
     def tell(self) -> None:
         """Tell the whole of it.
@@ -65,6 +68,8 @@ class Story:
         self.run("A project.", "project", "create", "shop", "--name", "Web shop")
         self.deploy("Its first version, a few lines of Python.", "shop 1")
         self.visit("shop 1")
+        self.run("A certificate by a real challenge, renewed by itself from now on.", "cert", "issue", HOST)
+        self.visit("shop 1", secure=True)
         self.deploy("The second one takes over without a failed request.", "shop 2")
         self.visit("shop 2")
         self.run("It is not what was wanted: back to the one before.", "rollback", "shop", "--yes")
@@ -104,12 +109,13 @@ class Story:
         app = ("--", "python3", "hello.py", *version.split())
         self.run(said, "deploy", "shop", "--directory", "examples/hello", *app)
 
-    def visit(self, expected: str) -> None:
+    def visit(self, expected: str, *, secure: bool = False) -> None:
         """Ask the gateway as a visitor would, and show the answer."""
-        _say("", f"curl http://{HOST}:{self._port}/")
+        plain, tls = f"http://{HOST}:{self._port}/", f"https://{HOST}:{self._tls_port}/"
+        _say("", f"curl --cacert .dev/ca-bundle.pem {tls}" if secure else f"curl {plain}")
 
         def answered() -> str | None:
-            answer = self._get()
+            answer = self._get(secure=secure)
             return answer if answer.startswith(expected) else None
 
         out.print(within_patience(f"the answer {expected!r}", answered))
@@ -131,11 +137,15 @@ class Story:
         if done.returncode:
             raise StoryError(f"'lifecycle {arguments[0]}' ended with code {done.returncode}")
 
-    def _get(self) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+    def _get(self, *, secure: bool) -> str:
+        port = self._tls_port if secure else self._port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
+            if secure:
+                connection.connect()
+                connection.sock = self._trust.wrap_socket(connection.sock, server_hostname=HOST)
             # Not every resolver knows that all names below localhost mean this machine.
-            connection.request("GET", "/", headers={"Host": f"{HOST}:{self._port}"})
+            connection.request("GET", "/", headers={"Host": f"{HOST}:{port}"})
             response = connection.getresponse()
             text = response.read().decode()
         finally:
@@ -176,7 +186,7 @@ def main() -> int:
 async def _tell(root: Path) -> None:
     stack = Stack(root / ".dev")
     (root / "examples").symlink_to(EXAMPLES)
-    out.print("[dim]Starting restate-server, MariaDB, HAProxy, worker and API …[/dim]")
+    out.print("[dim]Starting restate-server, MariaDB, HAProxy, Pebble, worker and API …[/dim]")
     try:
         ready = await stack.start()
         await asyncio.to_thread(Story(ready, root).tell)

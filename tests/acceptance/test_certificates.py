@@ -75,8 +75,32 @@ async def test_asking_again_changes_nothing(api: Api, domain: str) -> None:
     assert again.headers["ETag"] == f'"{first["generation"]}"'
 
 
+async def test_a_domain_is_the_same_in_any_script(api: Api, slug: str) -> None:
+    """I may write a name in my own script or as DNS has it; it is one certificate, under the name that DNS has."""
+    written, in_dns = f"b%C3%BCcher.{slug}.example.com", f"xn--bcher-kva.{slug}.example.com"
+    await issued(api, written)
+    shown = [await show(api, one) for one in (written, in_dns)]
+    action = await api.get(f"/v1/actions/certificate-renewal/{written}")
+
+    assert shown[0] == shown[1]
+    assert (shown[0]["domain"], shown[0]["names"]) == (in_dns, [in_dns])
+    assert action.body["key"] == in_dns
+
+
+async def test_the_same_request_with_an_idempotency_key_is_carried_out_once(api: Api, domain: str) -> None:
+    """A client that repeats what it got no answer for renews once."""
+    await issued(api, domain)
+    key = {"Idempotency-Key": domain}
+    answers = [await api.post(f"/v1/certificates/{domain}/renew", {}, headers=key) for _ in range(2)]
+    await _versions(api, domain, 2)
+    answers.append(await api.post(f"/v1/certificates/{domain}/renew", {}, headers=key))
+
+    assert [answer.status for answer in answers] == [202, 202, 202]
+    assert len((await show(api, domain))["versions"]) == 2
+
+
 async def test_the_next_renewal_is_an_action_like_any_other(api: Api, operator: Api, domain: str) -> None:
-    """I see when it is renewed, move that, cancel it, and renew at once; an ETag protects me from acting on old news."""
+    """I see when it is renewed, move that, cancel it, renew at once; an ETag keeps me from acting on old news."""
     first = await issued(api, domain)
     path = f"/v1/actions/certificate-renewal/{domain}"
     listed = await eventually(partial(_pending, api, domain), within=10)

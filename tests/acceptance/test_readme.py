@@ -33,7 +33,8 @@ _CHANGES = (
     (re.compile(r"dep_[0-9a-z]{26}"), "dep_…"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{3}Z)?"), "<time>"),
     (re.compile(r"in (3d|2d 23h|5s|4s) "), "in <rest> "),
-    (re.compile(r"^(3d|2d 23h|30m|29m \d+s) +", re.MULTILINE), "<rest>  "),
+    (re.compile(r"^(3d|2d 23h|30m|29m \d+s|\d{4}d \d+h) +", re.MULTILINE), "<rest>  "),
+    (re.compile(r"in \d{4} days"), "in <years>"),
     (re.compile(r"generation +\d+|\(generation \d+\)"), "<generation>"),
     (re.compile(r" +\d+\.\d s"), " <seconds>"),
     (re.compile(r"shop-[a-f][0-9a-f]{7}-"), "shop-<hash>-"),
@@ -62,7 +63,7 @@ async def test_the_story_of_the_readme_works_as_printed(stack: Stack, folder: Pa
     reader = Reader(stack, folder, key)
     story = README.split("<!-- story", 1)[1].split("<!-- end of story -->", 1)[0]
     blocks = re.findall(r"```console\n\$ (.+?)\n(.*?)```", story, re.DOTALL)
-    assert len(blocks) == 14
+    assert len(blocks) == 16
     for command, shown in blocks:
         if any(word in command for word in _LOOKS):
             await eventually(partial(reader.sees, command, shown), within=30)
@@ -93,7 +94,7 @@ class Reader:
     def __init__(self, stack: Stack, folder: Path, key: str) -> None:
         self._folder = folder
         self._ids: dict[str, str] = {}
-        self._port = stack.gateway.port
+        self._port, self._tls_port = stack.gateway.port, stack.gateway.tls_port
         self._environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -107,7 +108,8 @@ class Reader:
         for shown, here in self._ids.items():
             command = command.replace(shown, here)
         command = command.replace(f"-{_SHOWN_WORKSPACE}.", f"-{WORKSPACE}.")
-        command = re.sub(r"(\.localhost):\d+", rf"\1:{self._port}", command)
+        command = re.sub(r"(http://\S+\.localhost):\d+", rf"\1:{self._port}", command)
+        command = re.sub(r"(https://\S+\.localhost):\d+", rf"\1:{self._tls_port}", command)
         return subprocess.run(
             ["/bin/bash", "-c", command],
             env=self._environment,

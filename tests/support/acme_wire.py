@@ -3,7 +3,6 @@
 Pebble builds every address from the `Host` that it is asked for, so all that it says leads through here again.
 """
 
-import asyncio
 import base64
 import json
 import ssl
@@ -148,7 +147,7 @@ class Wire:
         if said is None:
             if request.transport is not None:
                 request.transport.abort()
-            raise asyncio.CancelledError
+            return web.Response()
         return web.Response(status=said.status, headers=said.headers, body=said.body)
 
     async def _ask(self, request: web.Request, body: bytes) -> Said:

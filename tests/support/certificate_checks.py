@@ -233,9 +233,7 @@ async def _challenges(db: Database, orders: Sequence[Row]) -> Sequence[Row]:
 
 
 async def _audit(db: Database, domain: str) -> Sequence[Row]:
-    return await db.all(
-        "SELECT action FROM audit_log WHERE id LIKE CONCAT(%s, '.c%%') ORDER BY at, position", domain
-    )
+    return await db.all("SELECT action FROM audit_log WHERE id LIKE CONCAT(%s, '.c%%') ORDER BY at, position", domain)
 
 
 async def _wakes(engine: Engine, domain: str) -> Sequence[datetime]:

@@ -1,10 +1,12 @@
-"""The whole of Lifecycle with two CAs and a BIND that both ask, for certificates that are issued and served for real."""
+"""The whole of Lifecycle with two CAs and a BIND that both ask: certificates are issued and served for real."""
 
+import asyncio
 import base64
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,17 @@ import dns.update
 from cryptography import x509
 from pydantic import JsonValue
 
+from lifecycle.certs import acme
+from lifecycle.certs.acme import CertificateAuthority, Signer
+from lifecycle.certs.authorities.accounts import bound_to
+from lifecycle.certs.verdicts import Order, RenewalInfo
+from lifecycle.clock import rfc3339
 from lifecycle.db import Database, Row
 from lifecycle.dev import ports
 from lifecycle.dev.acme import Pebble, PebbleOptions
 from lifecycle.dev.bind import Bind, HostedZone
 from lifecycle.dev.stack import Stack
+from lifecycle.vault import Vault
 from tests.support.api import Answer, Api
 from tests.support.handshakes import Shown, handshake, visitor
 from tests.support.waiting import eventually
@@ -98,6 +106,12 @@ name = "acme.test"
 server = "{resolver}"
 key_name = "acme-key"
 key_file = "{acme_key}"
+
+[[zone]]
+name = "hand.test"
+server = "{resolver}"
+key_name = "dyn-key"
+key_file = "{dyn_key}"
 """
 
 
@@ -108,6 +122,7 @@ class Site:
         stack: with the first CA, `pebble` in the configuration, and also `careful`, which rehearses.
         strict: another CA. It takes bound accounts only, and has a second chain, which is preferred.
         bind: the DNS that everybody asks.
+        ca: the first CA, to ask it directly.
         preferred_root: common name of the root of that chain.
         api: for an administrator.
     """
@@ -145,6 +160,7 @@ class Site:
             },
             environment={"PEBBLE_ALTERNATE_ROOTS": "1"},
         )
+        self.ca = CertificateAuthority(self.stack.authority.directory_url, trust=self.stack.authority.trust)
         self.preferred_root = ""
         self.offers_renewal_information = is_newer
         self.api = Api(self.stack.api_url, None)
@@ -178,6 +194,7 @@ class Site:
 
     async def stop(self) -> None:
         """Stop everything; the files stay."""
+        self.ca.close()
         await self.api.close()
         await self.stack.stop()
         await self.strict.child.stop()
@@ -250,12 +267,59 @@ class Site:
         [row] = await self.all(sql, *values)
         return row
 
+    async def signer(self, ca: str = "pebble") -> Signer:
+        """Our account at the first CA, to ask it what it knows."""
+        row = await self.one("SELECT url, sealed_key FROM acme_accounts WHERE ca = %s", ca)
+        return Signer(self.vault().open(row["sealed_key"], bound_to=bound_to(ca)), row["url"])
+
+    def vault(self) -> Vault:
+        """What opens everything that is sealed."""
+        return Vault.parse((self.stack.root / "key-ring").read_text(encoding="utf-8"))
+
+    async def order(self, url: str) -> Order:
+        """An order, as the first CA has it."""
+        found = await asyncio.to_thread(acme.read_order, self.ca, await self.signer(), url)
+        assert isinstance(found, Order), found
+        return found
+
+    async def renewal_information(self, certificate_id: str) -> RenewalInfo:
+        """When the first CA wants a certificate to be renewed."""
+        found = await asyncio.to_thread(acme.read_renewal_info, self.ca, certificate_id)
+        assert isinstance(found, RenewalInfo), found
+        return found
+
+    async def suggest(self, row: Row, start: datetime, end: datetime, *, explanation: str | None = None) -> None:
+        """Have the first CA want a certificate to be renewed then, and have Lifecycle look.
+
+        Args:
+            row: of `certificates`.
+            start: of the window.
+            end: of it.
+            explanation: URL for people.
+        """
+        await self.set_window(row, start, end, explanation=explanation)
+        asked = await self.api.post("/v1/certificates:check", {"domains": [row["domain"]]})
+        assert asked.body["items"][0]["outcome"] == "accepted", asked
+
+    async def set_window(self, row: Row, start: datetime, end: datetime, *, explanation: str | None = None) -> None:
+        """The same, and nobody looks."""
+        answer = {
+            "suggestedWindow": {"start": rfc3339(start), "end": rfc3339(end)},
+            **({"explanationURL": explanation} if explanation else {}),
+        }
+        await self.stack.authority.set_renewal_info(row["chain"], json.dumps(answer))
+
     async def texts(self, name: str) -> Sequence[str]:
         """The TXT records of a name, as the DNS has them now."""
         host, _, port = self.bind.address.partition(":")
         question = dns.message.make_query(name, dns.rdatatype.TXT)
         answer = await dns.asyncquery.udp(question, host, port=int(port), timeout=5)
-        return [b"".join(one.strings).decode() for rrset in answer.answer for one in rrset if one.rdtype == dns.rdatatype.TXT]
+        return [
+            b"".join(one.strings).decode()
+            for rrset in answer.answer
+            for one in rrset
+            if one.rdtype == dns.rdatatype.TXT
+        ]
 
     async def set_text(self, name: str, value: str) -> None:
         """Set a TXT record below `hand.test`, as its owner does."""

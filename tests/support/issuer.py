@@ -88,9 +88,7 @@ class WiredStack(Stack):
         if self.has_newer:
             self._pebbles[NEWER] = pebble(NEWER, program=_RELEASE, options=_PROFILES)
         targets = {USUAL: self.ports["pebble"], NEWER: free["newer_pebble"], FUSSY: free["fussy_pebble"]}
-        self.wires = {
-            name: Wire(free[f"{name}_wire"], targets[name], one.trust) for name, one in self._pebbles.items()
-        }
+        self.wires = {name: Wire(free[f"{name}_wire"], targets[name], one.trust) for name, one in self._pebbles.items()}
         self._open = AsyncExitStack()
 
     def write_certificates_file(self, more: str = "") -> None:
@@ -195,6 +193,10 @@ class Desk(NamedTuple):
             return truth
 
         return await eventually(clean, within=within)
+
+    async def forget_account(self, ca: str = USUAL) -> None:
+        """Have a new account made at this CA."""
+        await self.places.db.execute("DELETE FROM acme_accounts WHERE ca = %s", ca)
 
     async def forgive(self) -> None:
         """What earlier tests did to the CAs is over: no faults, no breaker that is open, no limit used."""

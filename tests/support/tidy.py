@@ -92,7 +92,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "deploy.gateway.*",
     ),
     "services": (),
-    "worker": ("client", "endpoint", "registration", "health"),
+    "worker": ("client", "endpoint", "registration", "health", "certificate_health"),
     "people": ("api.*", "cli.*", "dev.*", "__main__"),
 }
 SERVICE_KINDS = ("restate.Service", "restate.VirtualObject", "restate.Workflow")

@@ -10,9 +10,9 @@ from lifecycle.api.context import Context
 from lifecycle.api.shapes.certificates import (
     CertificateAnswer,
     CertificateSummary,
-    WantedRecord,
     RenewalReason,
     VersionAnswer,
+    WantedRecord,
 )
 from lifecycle.certs import orders_store, store
 from lifecycle.certs.model import Certificate, Status, Version
@@ -23,6 +23,8 @@ from lifecycle.db import DatabaseDownError
 from lifecycle.errors import LifecycleError
 
 _DATABASE_DEADLINE = timedelta(seconds=2)
+# What the id of an issuance ends with while it is rehearsed at a staging authority.
+_REHEARSAL = "_r"
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +70,10 @@ async def _records(context: Context, certificate: Certificate) -> Sequence[Publi
     wish, running = certificate.wish, certificate.running
     if wish is None or running is None or not wish.by_person:
         return []
-    published = await orders_store.published(context.db, running.issuance)
+    published = [
+        *await orders_store.published(context.db, running.issuance),
+        *await orders_store.published(context.db, f"{running.issuance}{_REHEARSAL}"),
+    ]
     return [one for one in published if one.type == ChallengeType.DNS_01.value]
 
 

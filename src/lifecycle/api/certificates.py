@@ -199,7 +199,7 @@ async def chain(
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="An earlier one.")] = None,
 ) -> Response:
     """The certificate in use and its issuers, as PEM: what servers want as their full chain."""
-    stored = await _stored(context, actor, domain, version)
+    stored = await _stored(context, domain, await _read(context, actor, domain), version)
     return ChainResponse(stored.chain)
 
 
@@ -210,13 +210,14 @@ async def download_key(domain: Domain, context: ContextOf, actor: ActorOf) -> Re
     Who took it is in the audit log before it is given.
     """
     require(actor, Role.ADMINISTRATOR)
-    stored = await _stored(context, actor, domain, None)
+    certificate = await _read(context, actor, domain)
+    stored = await _stored(context, domain, certificate, None)
     pem = context.vault.open(stored.sealed_key, bound_to=stored.version.id)
     entry = Entry(
         id=ids.new("aud"),
         sequence=0,
         workspace=actor.workspace,
-        project=(await _read(context, actor, domain)).project,
+        project=certificate.project,
         action="certificate.key_downloaded",
         actor=actor,
         at=clock.now(),
@@ -265,14 +266,13 @@ async def _shown(context: Context, response: Response, key: str, certificate: Ce
     return await answer(context, key, certificate)
 
 
-async def _stored(context: Context, actor: Actor, domain: str, number: int | None) -> Stored:
-    """The version in use, or the one with this number.
+async def _stored(context: Context, domain: str, certificate: Certificate, number: int | None) -> Stored:
+    """The version that is served, or the one with this number.
 
     Raises:
-        LifecycleError: CERTIFICATE_NOT_FOUND, CERTIFICATE_NOT_ISSUED.
+        LifecycleError: CERTIFICATE_NOT_ISSUED.
     """
-    await _read(context, actor, domain)
-    for stored in await store.versions(context.db, key_of(domain), workspace=actor.workspace):
+    for stored in await store.versions(context.db, key_of(domain), workspace=certificate.workspace):
         if stored.version.number == number or (number is None and stored.status == _SERVED):
             return stored
     raise LifecycleError(Code.CERTIFICATE_NOT_ISSUED, domain=key_of(domain))

@@ -7,12 +7,13 @@ install ──> a handshake ──> the new one: it is the served one from now o
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from lifecycle import resources
 from lifecycle.certs import store
 from lifecycle.certs.store import Stored
-from lifecycle.deploy.gateway import Bundle, Differences
+from lifecycle.deploy.gateway import Bundle, Differences, UnusableCertificateError
 from lifecycle.models import Durable
 
 # HAProxy serves a new certificate at once; a busy machine may take a moment to shake hands.
@@ -36,6 +37,9 @@ class _Served(NamedTuple):
 async def deliver(certificate: str) -> Delivered:
     """Have a version served, and mark it so. Again is harmless.
 
+    That of an address is for downloading: visitors who ask for an address name no host (RFC 6066, section 3), and the
+    gateway chooses by name.
+
     Args:
         certificate: id of the version.
 
@@ -48,10 +52,14 @@ async def deliver(certificate: str) -> Delivered:
         return Delivered(why=f"The certificate {certificate} has vanished.")
     if stored.status == "revoked":
         return Delivered(why="It has been revoked meanwhile.")
-    if available.gateway is not None:
-        await available.gateway.certificates.install(_bundle(stored))
-        served = await _probe(stored)
-        if served.serial != stored.version.serial:
+    if available.gateway is not None and _is_offered(stored.domain):
+        try:
+            await available.gateway.certificates.install(_bundle(stored))
+        except UnusableCertificateError as error:
+            return Delivered(why=f"The gateway cannot serve it: {error}.")
+        takes_tls = available.gateway.certificates.address() is not None
+        served = await _probe(stored) if takes_tls else None
+        if served is not None and served.serial != stored.version.serial:
             await _put_back(stored)
             return Delivered(
                 why=f"The gateway shows {served.host} another certificate ({served.serial}); the former one stays."
@@ -82,7 +90,8 @@ async def synchronise() -> Differences:
         return Differences()
 
     async def wanted() -> Mapping[str, int]:
-        return await store.all_served(available.db)
+        served = await store.all_served(available.db)
+        return {domain: version for domain, version in served.items() if _is_offered(domain)}
 
     return await available.gateway.certificates.synchronise(wanted, _served_bundle)
 
@@ -93,17 +102,18 @@ async def _served_bundle(domain: str) -> Bundle | None:
 
 
 async def _probe(stored: Stored) -> _Served:
-    """What visitors of one of its names get; the new serial, as soon as that is it."""
+    """What visitors of the domain get; the new serial, as soon as that is it.
+
+    Not of another name in it, which may have a certificate of its own.
+    """
     gateway = resources.current().gateway
-    name = next((name for name in stored.names if not name.startswith("*.")), stored.names[0])
-    host = name.replace("*.", "probe.", 1)
     serial = None
     for _ in range(_PROBES):
-        serial = None if gateway is None else await gateway.certificates.serial(host, timeout=_PROBE_WITHIN)
+        serial = None if gateway is None else await gateway.certificates.serial(stored.domain, timeout=_PROBE_WITHIN)
         if serial == stored.version.serial:
             break
         await asyncio.sleep(_PROBE_PAUSE)
-    return _Served(host, serial)
+    return _Served(stored.domain, serial)
 
 
 async def _put_back(stored: Stored) -> None:
@@ -117,6 +127,15 @@ async def _put_back(stored: Stored) -> None:
         await available.gateway.certificates.install(_bundle(former), force=True)
 
 
+def _is_offered(name: str) -> bool:
+    """Whether visitors can ask the gateway for it; an address is nothing that they ask for."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return True
+    return False
+
+
 def _bundle(stored: Stored) -> Bundle:
     vault = resources.current().vault
     key = vault.open(stored.sealed_key, bound_to=stored.version.id)
@@ -124,5 +143,5 @@ def _bundle(stored: Stored) -> Bundle:
         name=stored.domain,
         version=stored.version.number,
         pem=stored.chain.encode() + key,
-        names=stored.names,
+        names=tuple(filter(_is_offered, stored.names)),
     )

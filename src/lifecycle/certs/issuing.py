@@ -16,7 +16,7 @@ from lifecycle.certs.authorities import Closed, Opened, Queued, names_digest
 from lifecycle.certs.model import Assignment, Ending, Outcome, Version
 from lifecycle.certs.problems import About, Meaning
 from lifecycle.certs.store import Stored
-from lifecycle.certs.verdicts import Account, Chain, Failure, Order, Orders, RenewalInfo
+from lifecycle.certs.verdicts import Account, Chain, Failure, Order, Orders, Refused, RenewalInfo, Unanswered
 from lifecycle.models import Durable
 
 # What is ready within this needs no durable sleep; the CA is asked again after each of these pauses, in seconds.
@@ -70,10 +70,15 @@ async def prepare(assignment: Assignment) -> Prepared:
     available = resources.current()
     if (row := await orders_store.find_order(available.db, assignment.issuance)) is not None:
         stored = await store.find_version(available.db, assignment.issuance)
-        return Prepared(ca=row.ca, version=stored.version if stored else None)
+        if stored is not None:
+            return Prepared(ca=row.ca, version=stored.version)
+        return Prepared(ca=row.ca, rehearse_at=None if row.url else await _rehearsal(assignment, row.ca))
     now = clock.now()
     picked = await available.authorities.pick(
-        assignment.wish.ca, now=now, remaining_seconds=assignment.remaining_seconds
+        assignment.wish.ca,
+        now=now,
+        remaining_seconds=assignment.remaining_seconds,
+        lifetime_seconds=assignment.lifetime_seconds,
     )
     if isinstance(picked, Closed):
         return Prepared(over=Outcome(ending=Ending.WAIT, message=picked.why, until=picked.until))
@@ -82,11 +87,8 @@ async def prepare(assignment: Assignment) -> Prepared:
     if isinstance(admitted, Queued):
         waiting = Outcome(ending=Ending.WAIT, message=admitted.why, ca=picked.ca, until=admitted.until)
         return Prepared(ca=picked.ca, over=waiting)
-    staging = available.authorities.configured(picked.ca).staging
-    if staging is not None and await available.authorities.rehearsed(picked.ca, names_digest(identifiers)):
-        staging = None
     prepared = await prepare_at(assignment, picked.ca)
-    return prepared.model_copy(update={"rehearse_at": staging})
+    return prepared.model_copy(update={"rehearse_at": await _rehearsal(assignment, picked.ca)})
 
 
 async def prepare_at(assignment: Assignment, ca: str) -> Prepared:
@@ -94,7 +96,7 @@ async def prepare_at(assignment: Assignment, ca: str) -> Prepared:
     available = resources.current()
     opened = await available.authorities.opened(ca)
     if not isinstance(opened, Opened):
-        return Prepared(ca=ca, failure=await _reported(ca, opened, About.REQUEST))
+        return Prepared(ca=ca, failure=await reported(ca, opened, About.REQUEST))
     sealed = available.vault.seal(await _new_key(), bound_to=_certificate(assignment.issuance))
     row = await orders_store.begin_order(
         available.db, assignment, ca=ca, account_url=opened.url, sealed_key=sealed, now=clock.now()
@@ -107,7 +109,7 @@ async def order(assignment: Assignment, ca: str) -> Ordered:
     available = resources.current()
     opened = await available.authorities.opened(ca)
     if not isinstance(opened, Opened):
-        return Ordered(failure=await _reported(ca, opened, About.REQUEST))
+        return Ordered(failure=await reported(ca, opened, About.REQUEST))
     row = await orders_store.the_order(available.db, assignment)
     url = row.url or (await _lost_order(opened, assignment) if row.asked_at else None)
     if url is not None:
@@ -117,7 +119,7 @@ async def order(assignment: Assignment, ca: str) -> Ordered:
         found = await _new_order(opened, assignment)
     if not isinstance(found, Order):
         about = About.ORDER if url else About.REQUEST
-        return Ordered(failure=await _reported(ca, found, about), about=about)
+        return Ordered(failure=await reported(ca, found, about), about=about)
     if row.url is None:
         await orders_store.set_order_url(available.db, assignment.issuance, found.url)
         await available.authorities.spend_order(
@@ -131,7 +133,7 @@ async def finalize(assignment: Assignment, ca: str, order: Order) -> Ordered:
     available = resources.current()
     opened = await available.authorities.opened(ca)
     if not isinstance(opened, Opened):
-        return Ordered(failure=await _reported(ca, opened, About.REQUEST))
+        return Ordered(failure=await reported(ca, opened, About.REQUEST))
     found: Order | Failure = order
     if order.status == "ready":
         row = await orders_store.the_order(available.db, assignment)
@@ -143,7 +145,7 @@ async def finalize(assignment: Assignment, ca: str, order: Order) -> Ordered:
     if not is_told and not (isinstance(found, Order) and found.status in _OVER):
         found = await _polled(opened, order.url)
     if not isinstance(found, Order):
-        return Ordered(failure=await _reported(ca, found, About.ORDER), about=About.ORDER)
+        return Ordered(failure=await reported(ca, found, About.ORDER), about=About.ORDER)
     return Ordered(order=found)
 
 
@@ -155,7 +157,7 @@ async def read(assignment: Assignment, ca: str, url: str) -> Ordered:  # noqa: A
         return Ordered(failure=opened)
     found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
     if not isinstance(found, Order):
-        return Ordered(failure=await _reported(ca, found, About.ORDER), about=About.ORDER)
+        return Ordered(failure=await reported(ca, found, About.ORDER), about=About.ORDER)
     return Ordered(order=found)
 
 
@@ -175,7 +177,7 @@ async def keep(assignment: Assignment, ca: str, url: str) -> Kept:
         return Kept(failure=opened)
     chain = await _download(opened, ca, url)
     if not isinstance(chain, Chain):
-        return Kept(failure=await _reported(ca, chain, About.ORDER))
+        return Kept(failure=await reported(ca, chain, About.ORDER))
     row = await orders_store.the_order(available.db, assignment)
     bound_to, now = _certificate(assignment.issuance), clock.now()
     key = available.vault.open(row.sealed_key, bound_to=bound_to)
@@ -221,14 +223,25 @@ async def read_window(ca: str, certificate_id: str) -> Advice:
     return Advice(window=found) if isinstance(found, RenewalInfo) else Advice(failure=found)
 
 
-async def give_up(assignment: Assignment, ca: str, order: Order | None) -> None:
-    """The order is not wanted any more: let go of its authorizations, so that they count for nothing."""
+async def give_up(assignment: Assignment, ca: str) -> None:
+    """Nothing more can come of the order: let go of what it still has pending, so that it counts for nothing."""
     available = resources.current()
-    opened = await available.authorities.opened(ca) if order is not None and order.status == "pending" else None
-    if order is not None and isinstance(opened, Opened):
-        for url in order.authorizations:
+    row = await orders_store.find_order(available.db, assignment.issuance)
+    opened = await available.authorities.opened(ca) if row is not None and row.url is not None else None
+    if row is not None and row.url is not None and isinstance(opened, Opened):
+        order = await available.authorities.run(acme.read_order, opened.ca, opened.signer, row.url)
+        for url in order.authorizations if isinstance(order, Order) and order.status == "pending" else ():
             await available.authorities.run(acme.deactivate_authorization, opened.ca, opened.signer, url)
     await orders_store.end_order(available.db, assignment.issuance, "invalid", clock.now())
+
+
+async def _rehearsal(assignment: Assignment, ca: str) -> str | None:
+    """The staging authority where these names have to be ordered before they are at this one."""
+    authorities = resources.current().authorities
+    staging = authorities.configured(ca).staging
+    if staging is None or await authorities.rehearsed(ca, names_digest(assignment.wish.identifiers)):
+        return None
+    return staging
 
 
 async def _new_order(opened: Opened, assignment: Assignment) -> Order | Failure:
@@ -297,8 +310,12 @@ async def _polled(opened: Opened, url: str) -> Order | Failure:
     return await resources.current().authorities.run(acme.read_order, opened.ca, opened.signer, url)
 
 
-async def _reported(ca: str, failure: Failure, about: About) -> Failure:
-    await resources.current().authorities.report(ca, failure, about)
+async def reported(ca: str, failure: Failure, about: About) -> Failure:
+    """Tell how a request went; what only seemed to be about our account comes back as something to try again."""
+    told = await resources.current().authorities.report(ca, failure, about)
+    is_about_account = problems.meaning(failure, about=about) is Meaning.ACCOUNT
+    if isinstance(failure, Refused) and is_about_account and told.meaning is Meaning.TRANSIENT:
+        return Unanswered(reason=failure.problem.summary)
     return failure
 
 

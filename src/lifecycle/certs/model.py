@@ -261,6 +261,7 @@ class Assignment(Durable):
         attempt: 1 for the first order of this renewal.
         by_window: whether the CA's renewal window wants it now.
         remaining_seconds: how long the one in use is still valid; None when there is none.
+        lifetime_seconds: how long that one is valid in all.
     """
 
     issuance: str
@@ -276,6 +277,7 @@ class Assignment(Durable):
     former_ca: str | None = None
     by_window: bool = False
     remaining_seconds: float | None = None
+    lifetime_seconds: float | None = None
 
     @property
     def key(self) -> str:

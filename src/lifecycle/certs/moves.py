@@ -124,6 +124,18 @@ def _assignment(domain: str, certificate: Certificate, running: Running, now: da
         attempt=attempt,
         replaces=None if version is None else renewals.replaces(attempt, version.certificate_id),
         former_ca=None if version is None else version.ca,
-        by_window=certificate.source is renewals.Source.WINDOW,
+        by_window=_is_in_window(certificate, now),
         remaining_seconds=None if version is None else (version.life.not_after - now).total_seconds(),
+        lifetime_seconds=None if version is None else version.life.length.total_seconds(),
+    )
+
+
+def _is_in_window(certificate: Certificate, now: datetime) -> bool:
+    """Whether the CA wants the certificate in use to be renewed now, which no rate limit counts."""
+    choice, version = certificate.choice, certificate.version
+    return (
+        choice is not None
+        and version is not None
+        and choice.certificate_id == version.certificate_id
+        and choice.start <= now < choice.end
     )

@@ -5,12 +5,16 @@ What is published is written down before, and marked when it is gone, so that no
 
 import asyncio
 from collections.abc import Sequence
+from ipaddress import ip_address
+
+from dns.rdatatype import RdataType
 
 from lifecycle import clock, resources
 from lifecycle.certs import acme, orders_store
 from lifecycle.certs.authorities import Opened
 from lifecycle.certs.dns import Reason, Unpublishable, Unreachable, Visible
-from lifecycle.certs.issuing import LOOKS, Asked
+from lifecycle.certs.dns.answers import Unresolved
+from lifecycle.certs.issuing import LOOKS, Asked, reported
 from lifecycle.certs.model import Assignment, Ending, Outcome
 from lifecycle.certs.names import ChallengeType
 from lifecycle.certs.orders_store import Published
@@ -51,7 +55,7 @@ async def authorizations(assignment: Assignment, ca: str, order: Order) -> Proof
     proofs: list[Proof] = []
     for one in found:
         if not isinstance(one, Authorization):
-            return Proofs(failure=await _reported(ca, one, About.REQUEST))
+            return Proofs(failure=await reported(ca, one, About.REQUEST))
         if one.status == _GOOD:
             continue
         challenge = one.challenge(assignment.wish.challenge.value)
@@ -73,13 +77,13 @@ async def publish(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> A
     if wish.challenge is ChallengeType.DNS_01 and not wish.by_person:
         return await _publish_records(assignment, ca, rows)
     if wish.challenge is ChallengeType.TLS_ALPN_01:
-        if available.gateway is None:
-            why = "There is no gateway that could answer tls-alpn-01."
+        if available.gateway is None or available.gateway.certificates.address() is None:
+            why = "There is no gateway with TLS that could answer tls-alpn-01."
             return Asked(over=Outcome(ending=Ending.REFUSED, message=why, ca=ca))
         identifiers = {one.value: one for one in wish.identifiers}
         for row in rows:
             certificate, key = acme.tls_alpn_certificate(identifiers[row.identifier], row.value, now=clock.now())
-            await available.gateway.certificates.answer_challenge(row.identifier, certificate + key)
+            await available.gateway.certificates.answer_challenge(row.name, certificate + key)
     return Asked()
 
 
@@ -87,7 +91,7 @@ async def look_at_records(assignment: Assignment) -> Visibility:
     """Whether the TXT records are on every authoritative server."""
     available = resources.current()
     for row in await orders_store.published(available.db, assignment.issuance):
-        record = row.place.partition(" ")[0] or row.name
+        record = row.place.partition(" ")[0] or await _led(row.name)
         seen = await available.dns.is_visible(record, row.value)
         if not isinstance(seen, Visible):
             return Visibility(why=seen.why)
@@ -109,7 +113,7 @@ async def answer(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> As
         said = task.result()
         was_told = isinstance(said, Refused) and said.problem.kind == "malformed"
         if isinstance(said, Failure) and not was_told:
-            return Asked(failure=await _reported(ca, said, About.REQUEST))
+            return Asked(failure=await reported(ca, said, About.REQUEST))
     return Asked()
 
 
@@ -120,7 +124,7 @@ async def look(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Proo
         found = await _read_all(ca, [proof.authorization for proof in left])
         for one in found:
             if not isinstance(one, Authorization):
-                return Proofs(failure=await _reported(ca, one, About.ORDER))
+                return Proofs(failure=await reported(ca, one, About.ORDER))
             if one.status not in (_GOOD, _OPEN):
                 return await _dead(ca, one, assignment)
         good = {one.url for one in found if isinstance(one, Authorization) and one.status == _GOOD}
@@ -148,7 +152,7 @@ async def withdraw(issuance: str) -> None:
                 stuck.append(f"{record}: {removed.why}")
                 continue
         elif row.type == ChallengeType.TLS_ALPN_01.value and available.gateway is not None:
-            await available.gateway.certificates.withdraw_challenge(row.identifier)
+            await available.gateway.certificates.withdraw_challenge(row.name)
         gone.append(row)
     await orders_store.mark_removed(available.db, gone, clock.now())
     if stuck:
@@ -171,13 +175,20 @@ async def _publish_records(assignment: Assignment, ca: str, rows: Sequence[Publi
     return Asked()
 
 
+async def _led(name: str) -> str:
+    """Where the CNAMEs of a name lead that a person sets; the name itself when DNS does not say."""
+    found = await resources.current().dns.resolver.ask(name, RdataType.TXT)
+    return name if isinstance(found, Unresolved) else found.canonical
+
+
 def _to_publish(assignment: Assignment, proof: Proof, authorization: str) -> Published:
     kind = assignment.wish.challenge
     bare = next(one for one in assignment.wish.identifiers if one.value.removeprefix("*.") == proof.identifier)
     name = {
         ChallengeType.HTTP_01: proof.token,
         ChallengeType.DNS_01: acme.validation_name(bare),
-        ChallengeType.TLS_ALPN_01: proof.identifier,
+        # RFC 8738, section 6: an address is asked for by its name below `arpa`.
+        ChallengeType.TLS_ALPN_01: ip_address(bare.value).reverse_pointer if bare.type == "ip" else bare.value,
     }[kind]
     value = acme.dns_value(authorization) if kind is ChallengeType.DNS_01 else authorization
     return Published(assignment.issuance, kind.value, name, value, proof.identifier)
@@ -218,9 +229,4 @@ async def _dead(ca: str, authorization: Authorization, assignment: Assignment) -
     )
     failure = Refused(problem=problem.model_copy(update={"detail": f"{name}: {problem.detail}"}))
     await resources.current().authorities.spend_failure(ca, authorization.identifier, reference=authorization.url)
-    return Proofs(failure=await _reported(ca, failure, About.CHALLENGE), about=About.CHALLENGE)
-
-
-async def _reported(ca: str, failure: Failure, about: About) -> Failure:
-    await resources.current().authorities.report(ca, failure, about)
-    return failure
+    return Proofs(failure=await reported(ca, failure, About.CHALLENGE), about=About.CHALLENGE)

@@ -26,9 +26,12 @@ _SOONEST_LOOK, _LATEST_LOOK = timedelta(minutes=1), timedelta(days=1)
 _LOOK_AFTER_ERROR = timedelta(hours=6)
 # certmagic leaves the replaced certificate out of the third attempt, in case it is what fails the order.
 _ATTEMPTS_THAT_REPLACE = 2
+# The order has to reach the CA inside the window, so the moment is not chosen at the very end of it.
+_SLACK = timedelta(minutes=1)
 # How long a window that was read once outlives a CA that gives none any more.
 _WINDOW_PATIENCE = timedelta(hours=24)
-# Two issuances a day are plenty for a certificate that lives longer; a shorter one counts by its own life.
+# Two issuances a day are plenty for a certificate that lives longer. A shorter one counts by half its own life, so that
+# half of it is left whenever the budget lets the next one begin.
 _BUDGET, _BUDGET_PERIOD = 2, timedelta(hours=24)
 
 
@@ -105,11 +108,12 @@ def choose(
     if window is not None and window.certificate_id == certificate_id and window.end > window.start:
         if former is not None and former.belongs_to(window):
             return former.model_copy(update={"explanation_url": window.explanation_url})
+        width = window.end - window.start
         return Choice(
             certificate_id=certificate_id,
             start=window.start,
             end=window.end,
-            at=window.start + (window.end - window.start) * random,
+            at=window.start + (width - min(_SLACK, width / 10)) * random,
             explanation_url=window.explanation_url,
         )
     if former is not None and former.certificate_id == certificate_id and silent_for < _WINDOW_PATIENCE:
@@ -178,14 +182,14 @@ def next_look(life: Life, *, now: datetime, retry_at: datetime | None, is_answer
 
 
 def next_issuance(issued: Sequence[datetime], *, now: datetime, life: Life | None) -> datetime:
-    """When the budget allows another issuance: two in any day, or in the life of a certificate that lives shorter.
+    """When the budget allows another issuance: two in any day, or in half the life of a certificate that lives shorter.
 
     Args:
         issued: when certificates of the same names were issued, in any order.
         now: the earliest answer.
         life: of the certificate in use.
     """
-    period = _BUDGET_PERIOD if life is None else min(_BUDGET_PERIOD, life.length)
+    period = _BUDGET_PERIOD if life is None else min(_BUDGET_PERIOD, life.length / 2)
     last = sorted(issued)[-_BUDGET:]
     return max(now, last[0] + period) if len(last) == _BUDGET else now
 

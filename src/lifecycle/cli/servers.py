@@ -43,7 +43,7 @@ def api() -> None:
     """Serve the API."""
     from lifecycle.api.app import create_app
 
-    settings = _with_key_ring(Settings())
+    settings = _with_authorities(_with_key_ring(Settings()))
     _log_to_stderr()
     _serve(create_app(settings), settings.api_host, settings.api_port, behind_proxy=True)
 
@@ -52,7 +52,7 @@ def worker() -> None:
     """Serve the handlers that the engine calls, and register them."""
     from lifecycle import endpoint
 
-    settings = _with_key_ring(Settings())
+    settings = _with_authorities(_with_key_ring(Settings()))
     _log_to_stderr()
     _serve(endpoint.worker(settings), settings.worker_host, settings.worker_port, behind_proxy=False)
 
@@ -157,7 +157,7 @@ async def _register(settings: Settings) -> "Deployment":
 
 
 async def _check(settings: Settings) -> "list[Check]":
-    from lifecycle import health, resources
+    from lifecycle import certificate_health, health, resources
     from lifecycle.client import Client
     from lifecycle.engine import Engine
 
@@ -166,7 +166,8 @@ async def _check(settings: Settings) -> "list[Check]":
     try:
         async with Client.opened(settings) as client:
             checks = await health.check(settings, db, engine, client)
-            return checks + await health.check_deployments(settings, db)
+            checks += await health.check_deployments(settings, db)
+            return checks + await certificate_health.check_certificates(settings, db)
     finally:
         await engine.close()
         await db.close()
@@ -185,6 +186,7 @@ def _settings_of_what_runs() -> Settings:
         "restate_ingress_url": ready["restate_ingress_url"],
         "restate_admin_url": ready["restate_admin_url"],
         "gateway_folder": folder / "gateway",
+        "certificates_file": folder / "certificates.toml",
         "regions": f"{REGION}=process:{folder / 'instances'}",
     }
     unset = {name: value for name, value in found.items() if name not in settings.model_fields_set}
@@ -201,6 +203,21 @@ def _with_key_ring(settings: Settings) -> Settings:
         raise CommandError(
             f"The key ring cannot be used: {error}.",
             "Make one with 'lifecycle vault new-key NAME --file F' and set LIFECYCLE_KEY_ENCRYPTION_KEY_FILE.",
+            refusal=True,
+        ) from error
+    return settings
+
+
+def _with_authorities(settings: Settings) -> Settings:
+    """The settings, once it is certain that the file with the certificate authorities can be read."""
+    from lifecycle.certs import configuration
+
+    try:
+        configuration.read(settings.certificates_file)
+    except ValueError as error:
+        raise CommandError(
+            f"The certificate authorities cannot be read: {error}.",
+            "Mend the file of LIFECYCLE_CERTIFICATES_FILE; without one there are no certificates.",
             refusal=True,
         ) from error
     return settings

@@ -139,7 +139,7 @@ async def remove_domain(ctx: ObjectContext, domain: CustomDomain) -> None:
     )
     await _forget(ctx, domain.hostname)
     now = datetime.fromtimestamp(await ctx.time(), UTC)
-    command = Forget(now=now, actor=domain.actor, certified=released.certified)
+    command = Forget(now=now, actor=domain.actor, certified=released.certified, issuing=released.issuing)
     ctx.object_send(verification.forget, released.id, command)
 
 
@@ -173,10 +173,11 @@ class Claim(Durable):
 
 
 class Release(Durable):
-    """A domain that was given back. `certified`: the project has a certificate for it alone."""
+    """A domain that was given back. `certified`: the project has a certificate for it alone, perhaps `issuing`."""
 
     id: str
     certified: bool
+    issuing: bool
 
 
 async def _publish(ctx: ObjectContext, waiting: Waiting | None = None) -> None:
@@ -234,7 +235,7 @@ async def _claim_custom(project: str, domain: CustomDomain) -> Claim:
 
 async def _release_custom(project: str, domain: CustomDomain) -> Release:
     released = await verification_store.release(resources.current().db, project, domain.hostname)
-    return Release(id=released.id, certified=released.certified)
+    return Release(**released._asdict())
 
 
 async def _move(project: str, order: Switch) -> None:

@@ -34,12 +34,15 @@ from lifecycle.deploy.verification_model import (
     Verification,
     Wake,
 )
-from lifecycle.deploy.verification_moves import Ask, Certify, Decision, Effect, Lapse, Rouse
+from lifecycle.deploy.verification_moves import Ask, Certify, Decision, Displace, Effect, Lapse, Rouse
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable, Role
 
 DOMAIN = "domain"
+# Longer than a look may take, and than its next attempt.
+_OVERDUE_AFTER = timedelta(minutes=15)
+_MENDED_AT_ONCE = 100
 
 domain_verification = VirtualObject(
     "DomainVerification",
@@ -53,6 +56,12 @@ domain_look = Service(
     journal_retention=timedelta(0),
     invocation_retry_policy=policies.DECISION.invocations(),
 )
+
+
+class Overdue(Durable):
+    """Claims that should have been looked at."""
+
+    ids: tuple[str, ...] = ()
 
 
 class Moved(Durable):
@@ -84,6 +93,14 @@ async def check(ctx: ObjectContext, wake: Wake) -> None:
     before = await _read(ctx)
     if before is not None:
         _carry_out_all(ctx, moves.woken(before, wake.generation, now=await _now(ctx)))
+
+
+@domain_verification.handler(ingress_private=True)
+async def missed(ctx: ObjectContext) -> None:
+    """A wake-up was lost: look now."""
+    before = await _read(ctx)
+    if before is not None:
+        _carry_out_all(ctx, moves.missed(before, now=await _now(ctx)))
 
 
 @domain_verification.handler(ingress_private=True)
@@ -134,6 +151,19 @@ async def look(ctx: Context, question: Question) -> None:
     ctx.generic_send("DomainVerification", "looked", message.model_dump_json().encode(), key=question.id)
 
 
+@domain_look.handler()
+async def upkeep(ctx: Context) -> None:
+    """Have all looked at whose wake-up was lost; the reconciler asks for it again and again."""
+    overdue = await ctx.run_typed("find-overdue", _find_overdue, policies.ENGINE.options(Overdue))
+    for one in overdue.ids:
+        ctx.generic_send("DomainVerification", "missed", b"", key=one)
+
+
+async def _find_overdue() -> Overdue:
+    found = await store.overdue(resources.current().db, clock.now() - _OVERDUE_AFTER, _MENDED_AT_ONCE)
+    return Overdue(ids=tuple(one.id for one in found))
+
+
 async def _ask(question: Question) -> Sight:
     settings = resources.current().settings
     found = rules.ways(
@@ -178,14 +208,17 @@ def _carry_out(ctx: ObjectContext, after: Verification, effect: Effect) -> None:
             if after.countdown.wake_at is not None:
                 wake = Wake(generation=after.countdown.generation)
                 ctx.object_send(check, ctx.key(), wake, send_delay=clock.until(after.countdown.wake_at))
-        case Certify(actor, now, anew):
-            if anew:
-                ctx.object_send(certificates.seal, after.hostname, None)
+        case Displace():
+            ctx.object_send(certificates.seal, after.hostname, None)
+        case Certify(actor, now):
             wish = Wish(identifiers=(Identifier(value=after.hostname),), challenge=ChallengeType.HTTP_01)
             asked = IssueCertificate(actor=actor, now=now, project=after.project, wish=wish)
             ctx.object_send(certificates.process_challenge, after.hostname, asked)
-        case Lapse(actor, now):
-            ctx.object_send(certificates.cancel_renewal, after.hostname, Act(actor=actor, now=now))
+        case Lapse(actor, now, issuing):
+            if issuing:
+                ctx.object_send(certificates.seal, after.hostname, None)
+            else:
+                ctx.object_send(certificates.cancel_renewal, after.hostname, Act(actor=actor, now=now))
         case _:
             assert_never(effect)
 

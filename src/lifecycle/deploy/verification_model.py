@@ -90,7 +90,7 @@ class Ruling(Durable):
         routed: visitors are led here.
         taken_from: whose it was until then.
         certificate: whether a certificate may be asked for without spoiling one that was ordered otherwise.
-        foreign_certificate: somebody else's certificate is in the way.
+        displaces: another project's certificate for this very name is in the way, and has to give way.
     """
 
     version: int = 0
@@ -103,7 +103,7 @@ class Ruling(Durable):
     routed: bool = False
     taken_from: tuple[Former, ...] = ()
     certificate: bool = False
-    foreign_certificate: bool = False
+    displaces: bool = False
 
 
 class Verification(Durable):
@@ -201,8 +201,10 @@ class Forget(Durable):
 
     Attributes:
         certified: it has a certificate for this name alone, which nobody needs any more.
+        issuing: that one is being issued.
     """
 
     now: datetime
     actor: Actor | None = None
     certified: bool = False
+    issuing: bool = False

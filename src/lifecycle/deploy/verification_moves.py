@@ -37,22 +37,26 @@ class Rouse(NamedTuple):
     """Be woken when the countdown wants it."""
 
 
+class Displace(NamedTuple):
+    """Issue and renew nothing any more for whoever had the domain before."""
+
+
 class Certify(NamedTuple):
-    """Ask for a certificate; `anew`: the one that is there belongs to whoever had the domain before."""
+    """Ask for a certificate."""
 
     actor: Actor
     now: datetime
-    anew: bool
 
 
 class Lapse(NamedTuple):
-    """Renew the certificate no more; it is left to expire."""
+    """Renew the certificate no more; it is left to expire. `issuing`: not even that one is wanted."""
 
     actor: Actor
     now: datetime
+    issuing: bool
 
 
-Effect = Ask | Rouse | Certify | Lapse
+Effect = Ask | Rouse | Displace | Certify | Lapse
 
 
 class Transition(NamedTuple):
@@ -113,6 +117,14 @@ def woken(before: Verification, generation: int, *, now: datetime) -> Decision:
             return _ask(before, now, anew=False)
 
 
+def missed(before: Verification, *, now: datetime) -> Decision:
+    """The time of the next look has long passed: its wake-up was lost, unless it is being asked for just now."""
+    wake_at = before.countdown.wake_at
+    if before.removed or (wake_at is not None and now < wake_at):
+        return Decision(before)
+    return _ask(before, now, anew=False)
+
+
 def looked(before: Verification, message: Looked, *, now: datetime, certifies: bool) -> Decision:
     """A look has ended; what it came to is in the database already."""
     ruling = message.ruling
@@ -130,10 +142,12 @@ def looked(before: Verification, message: Looked, *, now: datetime, certifies: b
         update["countdown"] = before.countdown.arm(due_at=ruling.next_check_at, wake_at=ruling.next_check_at)
         effects.append(Rouse())
     asked = before.asked and ruling.status.owns
-    if certifies and ruling.status.owns and ruling.routed and ruling.certificate and not asked:
+    wants = certifies and ruling.status.owns and ruling.routed and ruling.certificate and not asked
+    if ruling.displaces and (wants or ruling.taken_from):
+        effects.append(Displace())
+    if wants:
         asked = True
-        proved = ruling.foreign_certificate and ruling.proof is Purpose.OWNERSHIP
-        effects.append(Certify(system(before.workspace), now, anew=proved))
+        effects.append(Certify(system(before.workspace), now))
     after = before.model_copy(update={**update, "asked": asked})
     return Decision(after, tuple(effects), _told(before.status, ruling, now))
 
@@ -158,7 +172,8 @@ def forget(before: Verification, command: Forget) -> Decision:
     if before.removed:
         return Decision(before)
     after = before.model_copy(update={"removed": True, "asked": False, "countdown": before.countdown.disarm()})
-    effects = (Lapse(system(before.workspace), command.now),) if command.certified and before.status.owns else ()
+    lapse = Lapse(system(before.workspace), command.now, command.issuing)
+    effects = (lapse,) if command.certified and before.status.owns else ()
     return Decision(after, effects, Transition("domain.removed", command.now, command.actor))
 
 

@@ -11,7 +11,7 @@ from lifecycle.db import Connection, Database, Row
 from lifecycle.deploy import routing_store
 from lifecycle.deploy import verification_rules as rules
 from lifecycle.deploy.model import Environment
-from lifecycle.deploy.verification_model import Question, Ruling, Sight, Status
+from lifecycle.deploy.verification_model import Purpose, Question, Ruling, Sight, Status
 from lifecycle.deploy.verification_rules import Claim
 
 
@@ -37,10 +37,23 @@ class Released(NamedTuple):
 
     Attributes:
         certified: the project has a certificate for this name and no other.
+        issuing: that one is being issued.
     """
 
     id: str
     certified: bool
+    issuing: bool
+
+
+class _Ordered(NamedTuple):
+    """The certificate of a domain, as lists show it."""
+
+    workspace: str
+    project: str | None
+    names: tuple[str, ...]
+    challenge: str
+    is_issuing: bool
+    is_lapsing: bool
 
 
 class Listed(NamedTuple):
@@ -118,8 +131,10 @@ async def release(db: Database, project: str, hostname: str) -> Released:
         await connection.execute("DELETE FROM domains WHERE project_id = %s AND hostname = %s", project, hostname)
         await routing_store.unroute_custom(connection, project, hostname)
         ordered = await _ordered(connection, hostname)
-        certified = ordered is not None and ordered["project_id"] == project and ordered["names"] == [hostname]
-        return Released(identity(project, hostname), certified)
+        certified = ordered is not None and (ordered.project, ordered.names) == (project, (hostname,))
+        return Released(
+            identity(project, hostname), certified, issuing=certified and ordered is not None and ordered.is_issuing
+        )
 
     return await db.transaction(work)
 
@@ -214,25 +229,43 @@ async def _update(connection: Connection, claim: Claim) -> None:
 
 
 async def _with_certificate(connection: Connection, ruling: Ruling, mine: Claim) -> Ruling:
-    """Whether a certificate may be asked for; one that somebody ordered with other names stays as it is."""
+    """Whether a certificate may be asked for, and whether one of somebody else has to give way.
+
+    One that was ordered with further names, or another way, stays as it is.
+    """
     if not ruling.status.owns:
         return ruling
     ordered = await _ordered(connection, mine.hostname)
     if ordered is None:
         return ruling.model_copy(update={"certificate": True})
-    project = await connection.one("SELECT workspace_id FROM projects WHERE id = %s", mine.project)
-    is_foreign = project is None or ordered["workspace_id"] != project["workspace_id"]
-    is_plain = ordered["names"] == [mine.hostname] and ordered["challenge"] == "http-01"
-    return ruling.model_copy(update={"certificate": is_foreign or is_plain, "foreign_certificate": is_foreign})
+    is_plain = ordered.names == (mine.hostname,)
+    if ordered.project in {None, mine.project} and ordered.workspace == await _workspace(connection, mine.project):
+        return ruling.model_copy(update={"certificate": is_plain and ordered.challenge == "http-01"})
+    gives_way = is_plain and (ruling.proof is Purpose.OWNERSHIP or ordered.is_lapsing)
+    return ruling.model_copy(update={"certificate": gives_way, "displaces": gives_way})
 
 
-async def _ordered(connection: Connection, hostname: str) -> Row | None:
+async def _workspace(connection: Connection, project: str) -> str | None:
+    row = await connection.one("SELECT workspace_id FROM projects WHERE id = %s", project)
+    return None if row is None else str(row["workspace_id"])
+
+
+async def _ordered(connection: Connection, hostname: str) -> _Ordered | None:
     row = await connection.one(
-        "SELECT workspace_id, project_id, names, challenge FROM certificate_domains "
-        "WHERE domain = %s AND status <> 'removed'",
+        "SELECT * FROM certificate_domains WHERE domain = %s AND status <> 'removed'",
         hostname,
     )
-    return None if row is None else {**row, "names": json.loads(row["names"])}
+    if row is None:
+        return None
+    is_issuing = row["status"] in {"issuing", "renewing"}
+    return _Ordered(
+        workspace=row["workspace_id"],
+        project=row["project_id"],
+        names=tuple(json.loads(row["names"])),
+        challenge=row["challenge"],
+        is_issuing=is_issuing,
+        is_lapsing=row["next_renewal_at"] is None and not is_issuing,
+    )
 
 
 def _claim(row: Row) -> Claim:

@@ -63,6 +63,7 @@ def _print_ready(ready: Mapping[str, str | None], stack: Stack) -> None:
         ("API", ready["api_url"]),
         ("API docs", f"{ready['api_url']}/docs"),
         ("gateway", f"http://NAME.{APEX}:{stack.gateway.port} for every domain of a deployment"),
+        ("with TLS", f"https://NAME.{APEX}:{stack.gateway.tls_port}, trusted by {stack.root}/ca-bundle.pem"),
         ("engine UI", f"{ready['restate_admin_url']}/ui/"),
         ("addresses", str(stack.root / "ready.json")),
         ("logs", str(stack.root / "logs")),

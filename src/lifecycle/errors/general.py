@@ -152,7 +152,7 @@ GENERAL: Mapping[Code, Row] = {
     ),
     Code.PROJECT_ENDING: Row(
         409,
-        "Project {project} is scheduled for deletion or being deleted, so its deployments stay as they are.",
+        "Project {project} is scheduled for deletion or being deleted, so nothing new begins in it.",
         "If the project is to live on, cancel its deletion: DELETE /v1/projects/{project}/deletion.",
     ),
     Code.REGION_UNKNOWN: Row(

@@ -36,6 +36,7 @@ from lifecycle.deploy.instances import UPKEEP, upkeep
 from lifecycle.deploy.model import Settled, Status
 from lifecycle.deploy.standby import Wake as StandbyWake
 from lifecycle.deploy.standby import expire as standby_expire
+from lifecycle.deploy.verification import upkeep as domain_upkeep
 from lifecycle.engine import Deadline, EngineDownError, LostRollout, LostStandby, Stuck
 from lifecycle.ledger.entry import Entry
 from lifecycle.ledger.service import record
@@ -116,6 +117,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
         return
     ctx.object_send(sweep, KEY, wake, send_delay=resources.current().settings.reconciler_interval)
     ctx.object_send(upkeep, UPKEEP, None)
+    ctx.service_send(domain_upkeep, None)
     ctx.object_send(keep_up, CERTIFICATE_UPKEEP, None)
     look = await ctx.run_typed("look", _look, policies.ENGINE.options(Look))
     since = {(finding.kind, finding.subject): finding.since for finding in state.findings}

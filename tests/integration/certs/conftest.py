@@ -9,6 +9,9 @@ import pytest
 from pydantic import JsonValue
 
 from tests.integration.certs.authority import NEWER, Lab, Wire, laboratory, wired
+from tests.integration.certs.issuance_desk import desk, servers
+
+__all__ = ["desk", "servers"]  # fixtures
 from tests.support.certified import Site, certified
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from lifecycle import resources
+from lifecycle import resources, vault
 from lifecycle.access import keys
 from lifecycle.api.app import create_app
 from lifecycle.certs import configuration
@@ -180,6 +180,24 @@ async def test_the_command_line_tells_the_story_of_an_account(people: Api, comma
     assert account["status"] == "valid"
     assert account["url"] != getattr(opened, "url", None)
     assert (unknown.returncode, "Choose from: first" in unknown.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("server", ["api", "worker"])
+def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path, server: str) -> None:
+    """Whoever misspells it is told what and where, in one line, before anything runs."""
+    file = tmp_path / "certificates.toml"
+    file.write_text('[[authority]]\nname = "a"\ndirectory = "https://ca.example.com"\n')
+    environment = {
+        **os.environ,
+        "LIFECYCLE_CERTIFICATES_FILE": str(file),
+        "LIFECYCLE_KEY_ENCRYPTION_KEYS": vault.new_ring_line("a"),
+    }
+    done = subprocess.run([LIFECYCLE, server], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: The certificate authorities cannot be read: ")
+    assert "authority.0.directory" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_the_wrapping_key_is_rotated_from_the_command_line(people: Api, command: Command) -> None:

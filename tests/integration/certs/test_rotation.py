@@ -5,11 +5,13 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
 
 from lifecycle import clock, ids, resources, rotation, rotation_store, vault
+from lifecycle.certs import issuing
 from lifecycle.certs.authorities import accounts
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Role
@@ -131,6 +133,13 @@ async def test_every_sealed_column_has_its_place_in_the_rotation(bench: Workbenc
     assert inside == {"sealed_variables"}, "a model that is stored as JSON has a new sealed value"
 
 
+def test_the_key_of_an_order_is_bound_as_issuances_bind_it() -> None:
+    """It is sealed for the certificate that it will belong to; the rotation must know the same rule."""
+    column = next(one for one in rotation_store.COLUMNS if one.name == "acme_orders.sealed_key")
+
+    assert column.bound_to("iss_1") == issuing._certificate("iss_1")  # noqa: SLF001  the rule of the other side
+
+
 async def test_everything_is_sealed_under_the_new_key(bench: Workbench, ring: Ring) -> None:
     """Every secret is the same as before and opens without the former key, and it is said that nothing needs that."""
     before = await bench.resources.db.all("SELECT id, spec FROM deployments")
@@ -249,6 +258,27 @@ async def test_a_worker_with_another_ring_ends_the_rotation(
     assert "restart all workers" in failed.message
     monkeypatch.setattr(rotation, "_rewrap", step)
     assert (await _rotate(bench)).state is State.DONE
+
+
+async def test_a_rotation_that_somebody_ended_is_begun_anew(
+    bench: Workbench, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that is ended in the engine does not leave a rotation that runs for ever."""
+    with monkeypatch.context() as planted:
+        planted.setattr(rotation, "_rewrap", _ended)
+        begun = await bench.client.start_rotation(StartRotation(actor=bench.admin))
+        again = await bench.client.start_rotation(StartRotation(actor=bench.admin))
+    assert (again.number, again.state) == (begun.number, State.RUNNING)
+
+    monkeypatch.setattr(rotation, "_DEAD_AFTER", timedelta(0))
+    done = await _rotate(bench)
+
+    assert (done.state, done.number) == (State.DONE, begun.number + 1)
+    assert done.removable == ring.former.keys
+
+
+async def _ended(column: str, after: str) -> Any:
+    raise LifecycleError(Code.NOT_FOUND, path=f"{column} {after}")
 
 
 async def test_only_administrators_rotate(bench: Workbench) -> None:

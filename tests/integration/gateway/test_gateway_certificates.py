@@ -1,6 +1,7 @@
 """Certificates: what `install` and `remove` promise to whoever calls them."""
 
 import asyncio
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -354,12 +355,23 @@ async def test_a_gateway_without_tls_keeps_certificates_for_later(site: Site) ->
     await site.haproxy.child.stop()
     port, site.haproxy.tls_port = site.haproxy.tls_port, None
     await site.haproxy.start()
+    # As in a folder that an older release made.
+    for table in ("certificates", "challenges"):
+        shutil.rmtree(site.haproxy.folder / table)
+        (site.haproxy.folder / f"{table}.list").unlink()
     one = bundle(_HOST)
+    wanted: dict[str, int] = {}
 
     async def read() -> dict[str, int]:
-        return {_HOST: 1}
+        return wanted
+
+    async def open_bundle(_: str) -> Bundle:
+        return one
 
     assert site.gateway.certificates.address() is None
+    await site.gateway.certificates.synchronise(read, open_bundle)
+    assert await site.gateway.certificates.compare(read) == Differences()
+    wanted[_HOST] = 1
     assert await site.gateway.certificates.install(one) == Applied(generation=1)
     assert await site.gateway.certificates.compare(read) == Differences()
     with pytest.raises(GatewayDownError, match="takes no TLS"):

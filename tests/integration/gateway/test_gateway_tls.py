@@ -13,6 +13,7 @@ from lifecycle.certs.names import Identifier
 from lifecycle.deploy.gateway import GatewayDownError, Tls, UnusableCertificateError, write_configuration
 from tests.integration.gateway.conftest import Site
 from tests.integration.gateway.issued import bundle, handshake, serial, visitor
+from tests.support.waiting import eventually
 
 _HOST = "www.example.com"
 _PROOF = "acme-tls/1"
@@ -87,7 +88,8 @@ async def test_a_proof_beside_visitors(site: Site) -> None:
     ordinary = bundle(_HOST)
     await site.serve(_HOST, "dep_blue", site.addresses["blue"], generation=1)
     await site.gateway.certificates.install(ordinary)
-    statuses, shown, proofs = [], set(), []
+    statuses: list[int] = []
+    shown, proofs = set(), []
     done = asyncio.Event()
 
     async def visit() -> None:
@@ -101,6 +103,8 @@ async def test_a_proof_beside_visitors(site: Site) -> None:
         for _ in range(20):
             proof = bundle(_HOST)
             await site.gateway.certificates.answer_challenge(_HOST, proof.pem)
+            so_far = len(statuses)
+            await eventually(lambda least=so_far + 3: len(statuses) > least, within=10)  # type: ignore[misc]
             proofs.append(((await handshake(site.tls, _HOST, _PROOF))[:2], (serial(proof), _PROOF)))
             await site.gateway.certificates.withdraw_challenge(_HOST)
             with pytest.raises(ssl.SSLError):

@@ -64,13 +64,21 @@ def test_a_window_of_another_certificate_is_none() -> None:
     assert chosen(None, former) is None
 
 
+@pytest.mark.parametrize("width", [timedelta(seconds=2), HOUR, 43 * HOUR])
+def test_the_order_reaches_the_ca_inside_the_window(width: timedelta) -> None:
+    """The moment is spread over the window, and never so late that a short delay would miss it."""
+    latest = renewals.choose(window(NOW, NOW + width), None, certificate_id="a.1", random=1, silent_for=timedelta(0))
+    assert latest is not None
+    assert width * 0.9 <= latest.at - NOW <= width - min(timedelta(minutes=1), width / 10)
+
+
 def test_a_moved_window_gets_a_new_moment() -> None:
     """When the CA wants it sooner, for a revocation, it is renewed sooner; people can read why."""
     choice = chosen(window(NOW + DAY, NOW + 2 * DAY))
     moved = chosen(window(NOW - 2 * HOUR, NOW - HOUR, url="https://ca.example/incident"), choice)
 
     assert moved is not None
-    assert moved.at == NOW - 1.5 * HOUR
+    assert NOW - 2 * HOUR < moved.at < NOW - HOUR
     assert moved.explanation_url == "https://ca.example/incident"
     assert renewals.plan(NINETY_DAYS, moved, random=0.5).at < NOW
 
@@ -196,11 +204,20 @@ def test_no_more_than_two_certificates_are_issued_in_a_day(
     issued: list[datetime], now: datetime, life: Life | None
 ) -> None:
     """Whatever goes wrong, the same names are not issued again and again."""
-    period = DAY if life is None else min(DAY, life.length)
+    period = DAY if life is None else min(DAY, life.length / 2)
     at = renewals.next_issuance(issued, now=now, life=life)
 
     assert at >= now
     assert sum(at - period < one <= at for one in issued if one <= now) < 2
+
+
+@pytest.mark.parametrize("length", [timedelta(seconds=20), timedelta(hours=30), 6 * DAY])
+def test_the_budget_never_waits_for_the_end_of_a_life(length: timedelta) -> None:
+    """A certificate that was renewed right after it was issued is renewed again long before it expires."""
+    second = timedelta(seconds=1)
+    life = Life(not_before=NOW + second, not_after=NOW + second + length)
+    at = renewals.next_issuance([NOW, NOW + second], now=NOW + second, life=life)
+    assert at <= life.not_before + length / 2
 
 
 def test_a_replacement_that_fails_is_left_out() -> None:

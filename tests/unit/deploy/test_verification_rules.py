@@ -1,6 +1,7 @@
 """Whose a custom domain is: by what DNS says, at the time it was asked, and of nobody who has not proved it."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,9 @@ NOTHING, ROUTED, TEXT = Sight(ownership=MISSING, routing=MISSING), Sight(routing
 BOTH, SILENCE = Sight(ownership=OK, routing=OK), Sight()
 
 
-def _claim(project: str, status: Status = Status.PENDING, **more: object) -> Claim:
+def _claim(project: str, status: Status = Status.PENDING, **more: Any) -> Claim:
     plain = Claim(f"dom_{project}", project, "www.example.com", Environment.PRODUCTION, f"token-{project}", status)
-    return plain._replace(**more)  # type: ignore[arg-type]  any field
+    return plain._replace(**more)
 
 
 def _settle(
@@ -163,7 +164,7 @@ def test_a_look_that_was_ordered_before_the_loss_takes_nothing_back() -> None:
 def test_it_is_looked_often_at_first_and_then_every_hour_for_a_week() -> None:
     """At once, after ten seconds, one, five, fifteen minutes, then hourly; after seven days it fails with a reason."""
     at, looks = NOW, [NOW]
-    claims = (_claim("a"),)
+    claims: tuple[Claim, ...] = (_claim("a"),)
     while (settled := _settle(claims, NOTHING, at=at)).ruling.next_check_at is not None:
         claims, at = settled.claims, settled.ruling.next_check_at
         looks.append(at)

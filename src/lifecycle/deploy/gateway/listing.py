@@ -64,24 +64,27 @@ def render(entries: Entries, folder: str) -> str:
     return first + "".join(_lines(entry, entries, folder) for entry in entries.values())
 
 
-def revised(text: str, former: Entries, entries: Entries, folder: str) -> str:
+def revised(text: str, former: Entries, entries: Entries, names: Collection[str], folder: str) -> str:
     """The text of a list, made from the one that it had; with thousands of certificates that is much quicker.
 
     Args:
-        text: as `render` made it; anything else is made anew.
-        former: what it names.
+        text: that it had; what `render` did not make is made anew.
+        former: what that names.
         entries: what it shall name.
+        names: of all in which these differ.
         folder: where the files are.
     """
-    names = [name for name in former.keys() | entries.keys() if former.get(name) != entries.get(name)]
     if len(names) > _FEW:
         return render(entries, folder)
     for name in names:
         new = _lines(entries[name], entries, folder) if name in entries else ""
-        old = _lines(former[name], former, folder) if name in former else ""
-        if text.count(old) != 1 and old:
+        if name not in former:
+            text += new
+            continue
+        before, old, after = text.partition(_lines(former[name], former, folder))
+        if not old:
             return render(entries, folder)
-        text = text.replace(old, new) if old else text + new
+        text = f"{before}{new}{after}"
     return text
 
 

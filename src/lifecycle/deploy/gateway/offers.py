@@ -79,12 +79,13 @@ class Offers:
             if text is not None:  # else it is found damaged, and mended
                 texts[entry.name] = text
         wanted.update({name: listing.sealed(wanted[name], wanted, text) for name, text in texts.items()})
-        gone = [entry for name, entry in former.items() if wanted.get(name) != entry]
-        new = {entry: texts[name] for name, entry in wanted.items() if former.get(name) != entry}
-        self.shelf.write(wanted, texts)
+        touched = {*texts, *take}
+        gone = [former[name] for name in touched if name in former and wanted.get(name) != former[name]]
+        new = {wanted[name]: text for name, text in texts.items() if former.get(name) != wanted[name]}
+        self.shelf.write(wanted, texts, touched=touched)
         try:
             if deadline is not None:
-                self._tell(new, gone, deadline)
+                self._tell(wanted, new, gone, deadline)
         except UnusableCertificateError:
             # HAProxy would not start with it either.
             self.shelf.write(former, {})
@@ -166,18 +167,17 @@ class Offers:
             served.drop_lines(live.surplus)
             served.forget(({line.path for line in live.surplus} | live.forgotten) - known)
 
-    def _tell(self, new: Mapping[Entry, str], gone: Collection[Entry], deadline: float) -> None:
+    def _tell(self, entries: Entries, new: Mapping[Entry, str], gone: Collection[Entry], deadline: float) -> None:
         is_simple = bool(new or gone) and not any(self._is_long(entry, text) for entry, text in new.items())
         if is_simple:
             with self._runtime.opened(deadline) as session:
-                is_simple = self._exchange(Served(session, str(self.shelf.list)), new, gone)
+                is_simple = self._exchange(Served(session, str(self.shelf.list)), entries, new, gone)
         if not is_simple:
             # Nothing is new, or somebody was killed in the middle of an earlier change.
             self.settle(deadline)
 
-    def _exchange(self, served: Served, new: Mapping[Entry, str], gone: Collection[Entry]) -> bool:
+    def _exchange(self, served: Served, entries: Entries, new: Mapping[Entry, str], gone: Collection[Entry]) -> bool:
         """Add, then drop; False when HAProxy did not have what was expected."""
-        entries = self.shelf.entries()
         try:
             for entry, text in new.items():
                 if not served.make(self.shelf.path(entry)):

@@ -5,7 +5,7 @@ is killed in between, the list names only files that are there, so HAProxy can s
 """
 
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from lifecycle.deploy.gateway import listing
@@ -64,17 +64,18 @@ class Shelf:
         is_whole = bool(text) and listing.sealed(entry, entries, text) == entry
         return text if is_whole and path.stat().st_mode & 0o077 == 0 else None
 
-    def write(self, entries: Entries, texts: Mapping[str, str], *, anew: bool = False) -> None:
+    def write(self, entries: Entries, texts: Mapping[str, str], *, touched: Collection[str] | None = None) -> None:
         """Write files and list; on return they survive a loss of power.
 
         Args:
             entries: all that are in the list.
             texts: of new files, by the name of their entry.
-            anew: whether nothing of the list may stay as it is.
+            touched: names of all that differ from what `entries` gave last; None makes the list anew.
 
         Raises:
             UnusableCertificateError: OpenSSL cannot serve one of them; the list is as it was.
         """
+        self.files.mkdir(mode=0o700, exist_ok=True)  # not yet there in a folder of an older release
         new = [Path(self.path(entries[name])) for name in texts]
         for path, text in zip(new, texts.values(), strict=True):
             replace(path, text, mode=_OURS_ONLY)
@@ -84,12 +85,11 @@ class Shelf:
         if new:
             settle(self.files)
         former, known = self._known
-        is_known = former == text_of(self.list) and not anew
-        text = (
-            listing.revised(former, known, entries, str(self.files))
-            if known and is_known
-            else listing.render(entries, str(self.files))
-        )
+        # A thread that only looks may have noted an older text meanwhile.
+        if touched is None or not known or former != text_of(self.list):
+            text = listing.render(entries, str(self.files))
+        else:
+            text = listing.revised(former, known, entries, touched, str(self.files))
         replace(self.list, text)
         settle(self.list.parent)
         self._known = text, dict(entries)
@@ -113,10 +113,12 @@ class Shelf:
 
     def tidy(self) -> None:
         """Write the list anew, and remove the files that are not in it."""
-        self.write(self.entries(), {}, anew=True)
+        self.write(self.entries(), {})
         self.remove(self._foreign())
 
     def _foreign(self) -> list[Path]:
+        if not self.files.exists():
+            return []
         known = {DEFAULT, *(entry.file for entry in self.entries().values())}
         return [path for path in sorted(self.files.iterdir()) if path.name not in known]
 

@@ -1,0 +1,97 @@
+"""Is everything there that certificates need? The part of `lifecycle doctor` that asks CAs, DNS and gateway."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+from lifecycle import clock
+from lifecycle.certs import acme, configuration, store
+from lifecycle.certs.authorities import store as authorities_store
+from lifecycle.certs.authorities.breaker import Breaker
+from lifecycle.certs.configuration import Authority, Zone
+from lifecycle.certs.dns import Home, Publisher
+from lifecycle.certs.endings import message
+from lifecycle.certs.verdicts import Directory
+from lifecycle.clock import rfc3339
+from lifecycle.db import Database, DatabaseDownError
+from lifecycle.deploy.gateway import Gateway, GatewayDownError
+from lifecycle.health import Check
+from lifecycle.settings import Settings
+
+
+async def check_certificates(settings: Settings, db: Database) -> list[Check]:
+    """Check the authorities, the zones, and what the gateway serves. Asks a CA for its directory and no more."""
+    try:
+        configured = configuration.read(settings.certificates_file)
+    except ValueError as error:
+        return [Check(name="certificates", ok=False, detail=str(error), hint="Mend LIFECYCLE_CERTIFICATES_FILE.")]
+    if not configured.authority:
+        return [Check(name="certificates", ok=True, detail="no authority is set up, so none are issued")]
+    breakers = await _breakers(db)
+    publisher = Publisher(configured)
+    async with asyncio.TaskGroup() as group:
+        checks = [group.create_task(_authority(one, breakers)) for one in configured.authority]
+        checks += [group.create_task(_zone(publisher, zone)) for zone in configured.zone]
+        checks += [group.create_task(_served(settings, db))]
+    return [one.result() for one in checks]
+
+
+async def _breakers(db: Database) -> Mapping[str, Breaker]:
+    try:
+        return await authorities_store.breakers(db)
+    except DatabaseDownError:
+        return {}
+
+
+async def _authority(authority: Authority, breakers: Mapping[str, Breaker]) -> Check:
+    name = f"authority {authority.name}"
+    ca = acme.CertificateAuthority(authority.directory_url, trust=authority.trust_file)
+    try:
+        found = await asyncio.to_thread(acme.read_directory, ca)
+    except OSError as error:
+        return Check(name=name, ok=False, detail=str(error), hint="Mend its trust_file in the certificates file.")
+    finally:
+        ca.close()
+    if not isinstance(found, Directory):
+        hint = "Check its directory_url, and that this machine reaches it; others are used meanwhile if there are any."
+        return Check(name=name, ok=False, detail=message(found), hint=hint)
+    breaker = breakers.get(authority.name, Breaker())
+    if _is_open(breaker, clock.now()):
+        until = rfc3339(breaker.open_until) if breaker.open_until else "later"
+        hint = "It is asked again by itself then; 'lifecycle authority show' has the details."
+        return Check(name=name, ok=False, detail=f"not asked until {until}: {breaker.last_error}", hint=hint)
+    return Check(name=name, ok=True, detail=f"answers at {authority.directory_url}")
+
+
+async def _zone(publisher: Publisher, zone: Zone) -> Check:
+    name = f"zone {zone.name}"
+    trouble = await publisher.rehearse(Home(record=f"_acme-challenge.{zone.name}", zone=zone))
+    if trouble is not None:
+        return Check(name=name, ok=False, detail=trouble.why, hint="Mend the zone in the certificates file.")
+    return Check(name=name, ok=True, detail=f"{zone.provider} lets us set validation records")
+
+
+async def _served(settings: Settings, db: Database) -> Check:
+    name = "gateway certificates"
+    if settings.gateway_folder is None:
+        return Check(name=name, ok=True, detail="there is no gateway; certificates are for downloading")
+    gateway = Gateway(settings.gateway_folder)
+    try:
+        found = (await gateway.certificates.compare(lambda: store.all_served(db))).found
+        count = len(await store.all_served(db))
+    except DatabaseDownError:
+        return Check(name=name, ok=True, detail="not compared: the database is away")
+    except (GatewayDownError, OSError, ValueError) as error:
+        hint = "Start HAProxy with the files of LIFECYCLE_GATEWAY_FOLDER; it serves them as they are."
+        return Check(name=name, ok=False, detail=str(error), hint=hint)
+    finally:
+        await gateway.close()
+    if found:
+        hint = "A worker mends it with the next sweep; see its log for 'gateway was mended' if it does not."
+        detail = f"{len(found)} not as the database has it, such as {found[0].key}"
+        return Check(name=name, ok=False, detail=detail, hint=hint)
+    return Check(name=name, ok=True, detail=f"{count} served, as the database has them")
+
+
+def _is_open(breaker: Breaker, now: datetime) -> bool:
+    return breaker.open_until is not None and breaker.open_until > now
