@@ -84,31 +84,19 @@ class Database:
         Raises:
             DatabaseDownError: no connection, or no answer before the deadline. The outcome may be unknown.
         """
-        try:
-            async with asyncio.timeout((deadline or self._deadline).total_seconds()):
-                for _ in range(_ATTEMPTS - 1):
-                    try:
-                        return await self._once(work)
-                    except pymysql.err.OperationalError as error:
-                        if error.args[0] not in _RETRIED:
-                            raise
-                return await self._once(work)
-        except TimeoutError as error:
-            raise DatabaseDownError("no answer before the deadline") from error
-        except (pymysql.err.OperationalError, pymysql.err.InterfaceError, OSError) as error:
-            raise DatabaseDownError(str(error.args[-1] if error.args else error)) from error
+        return await self._run(self._once, work, deadline)
 
     async def all(self, sql: str, *args: object) -> Sequence[Row]:
-        """Every row of one query in a transaction of its own."""
-        return await self.transaction(lambda connection: connection.all(sql, *args))
+        """Every row of one query."""
+        return await self._run(self._alone, lambda connection: connection.all(sql, *args))
 
     async def one(self, sql: str, *args: object, deadline: timedelta | None = None) -> Row | None:
         """The first row of one query, or None."""
-        return await self.transaction(lambda connection: connection.one(sql, *args), deadline=deadline)
+        return await self._run(self._alone, lambda connection: connection.one(sql, *args), deadline)
 
     async def execute(self, sql: str, *args: object) -> int:
-        """Run one statement in a transaction of its own; returns the affected rows."""
-        return await self.transaction(lambda connection: connection.execute(sql, *args))
+        """Run one statement, which is a transaction by itself; returns the affected rows."""
+        return await self._run(self._alone, lambda connection: connection.execute(sql, *args))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -116,6 +104,26 @@ class Database:
             self._pool.terminate()
             await self._pool.wait_closed()
             self._pool = None
+
+    async def _run(
+        self,
+        once: Callable[[Callable[[Connection], Awaitable[T]]], Awaitable[T]],
+        work: Callable[[Connection], Awaitable[T]],
+        deadline: timedelta | None = None,
+    ) -> T:
+        try:
+            async with asyncio.timeout((deadline or self._deadline).total_seconds()):
+                for _ in range(_ATTEMPTS - 1):
+                    try:
+                        return await once(work)
+                    except pymysql.err.OperationalError as error:
+                        if error.args[0] not in _RETRIED:
+                            raise
+                return await once(work)
+        except TimeoutError as error:
+            raise DatabaseDownError("no answer before the deadline") from error
+        except (pymysql.err.OperationalError, pymysql.err.InterfaceError, OSError) as error:
+            raise DatabaseDownError(str(error.args[-1] if error.args else error)) from error
 
     async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         async with self._connection() as raw:
@@ -134,6 +142,15 @@ class Database:
                 await raw.rollback()
                 raise
             return result
+
+    async def _alone(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """One statement, without the two round trips of a transaction around it."""
+        async with self._connection() as raw:
+            try:
+                return await work(Connection(raw))
+            except asyncio.CancelledError:
+                raw.close()  # mid-statement: the connection cannot be used again
+                raise
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -156,7 +173,7 @@ class Database:
                     password=unquote(self._parts.password or ""),
                     db=self._parts.path.lstrip("/"),
                     charset="utf8mb4",
-                    autocommit=False,
+                    autocommit=True,  # `begin` suspends it
                     ssl=self._tls,
                     connect_timeout=self._deadline.total_seconds(),
                     init_command="SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'",

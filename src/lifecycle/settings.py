@@ -20,7 +20,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class Settings(BaseSettings):
     """What can be set from outside."""
 
-    model_config = SettingsConfigDict(env_prefix="LIFECYCLE_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LIFECYCLE_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     database_url: SecretStr = Field(
         default=SecretStr("mysql://lifecycle@127.0.0.1:3306/lifecycle"),
@@ -118,6 +120,12 @@ class Settings(BaseSettings):
         max_length=180,
         pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
         description="Domain below which every deployment gets names of its own.",
+    )
+    deploy_apex_workspace: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Name of the workspace that may have certificates for the apex itself and for `*.` below it, which "
+        "cover every project. Empty: none may.",
     )
     deploy_ready_within: Duration = Field(
         default=timedelta(minutes=15), gt=timedelta(0), description="How long instances may take to be ready."

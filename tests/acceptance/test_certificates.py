@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from lifecycle import clock
-from lifecycle.dev.stack import Stack
+from lifecycle.dev.stack import APEX, Stack
 from lifecycle.models import Role
 from tests.support import handshakes
 from tests.support.api import Api
@@ -256,6 +256,27 @@ async def test_nobody_gets_a_certificate_under_which_another_workspace_keeps_one
 
     assert is_refused(beside, 409, "certificate_taken")
     assert all(is_refused(answer, 404, "certificate_not_found") for answer in (revoked, key, cancelled))
+
+
+async def test_a_certificate_for_the_whole_apex_is_for_the_workspace_that_the_operator_names(
+    api: Api, stranger: Api
+) -> None:
+    """It would cover the projects of everybody, so no tenant gets it; nor a name below another's wildcard."""
+    body = {"challenge": "dns-01", "by_person": True}
+    alone = await stranger.post(f"/v1/certificates/{APEX}/issue", body)
+    under = await stranger.post(f"/v1/certificates/*.{APEX}/issue", body)
+    asked = await api.post(f"/v1/certificates/*.{APEX}/issue", body)
+    await eventually(partial(_waits_for_records, api, f"*.{APEX}"), within=20)
+    below = await stranger.post(f"/v1/certificates/new.{APEX}/issue", {"challenge": "http-01"})
+    await api.post(f"/v1/certificates/*.{APEX}/halt", {})
+
+    assert all(is_refused(answer, 409, "certificate_taken") for answer in (alone, under, below))
+    assert asked.status == 202
+
+
+async def _waits_for_records(api: Api, domain: str) -> bool:
+    shown = await api.get(f"/v1/certificates/{domain}")
+    return bool(shown.body["stage"] == "wait-for-records")
 
 
 async def _pending(api: Api, domain: str) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ async def empty() -> AsyncIterator[Stack]:
     """A stack of our own whose servers run on an empty database, and nothing else yet."""
     root = Path(tempfile.mkdtemp(prefix="lifecycle-first-"))
     running = Stack(root / "s", settings={"LIFECYCLE_RECONCILER_INTERVAL": "1s"})
+    running.write_certificates_file()
     try:
         await running.database.start()
         await running.engine.start()

@@ -42,7 +42,8 @@ _CHANGES = (
     (re.compile(rf"-{WORKSPACE}\."), f"-{_SHOWN_WORKSPACE}."),
     (re.compile(r" +$", re.MULTILINE), ""),
     (re.compile(r"^(dep_… .*?) +(\d+[smh] ?)+$", re.MULTILINE), r"\1  <age>"),
-    (re.compile(r"AGE +MESSAGE"), "AGE  MESSAGE"),
+    # Columns are as wide as the longest name in them.
+    (re.compile(r"(?<=\S) {2,}(?=\S)"), "  "),
 )
 
 

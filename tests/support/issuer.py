@@ -11,6 +11,8 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from lifecycle import clock
+from lifecycle.certs import acme, configuration
+from lifecycle.certs.dns import Publisher
 from lifecycle.certs.model import Act, Certificate, IssueCertificate, Read, Wish
 from lifecycle.certs.names import ChallengeType, Identifier
 from lifecycle.client import Client
@@ -32,6 +34,7 @@ from tests.support.waiting import eventually
 ZONE = "shop.test"
 USUAL, NEWER, FUSSY = "usual", "newer", "fussy"
 _KEY = "shop-key"
+_LEFT_OVER = "left-over"
 _RELEASE = Path(__file__).parents[2] / ".tools" / "pebble" / "usr" / "bin" / "pebble"
 _HALF = {"PEBBLE_WFE_NONCEREJECT": "50"}
 _PROFILES: dict[str, JsonValue] = {
@@ -189,10 +192,38 @@ class Desk(NamedTuple):
 
         async def clean() -> Truth:
             truth = await self.look(domain)
-            assert certificate_checks.violations(truth, checkers) == []
+            found = certificate_checks.violations(truth, checkers)
+            assert found == [], (found, truth.certificate)
             return truth
 
         return await eventually(clean, within=within)
+
+    async def plant_left_overs(self, domain: str, issuance: str) -> None:
+        """Leave behind what a dead issuance might: a record, a proof in the gateway, and a row that says so."""
+        identifier = Identifier(value=domain)
+        certificate, key = acme.tls_alpn_certificate(identifier, _LEFT_OVER, now=clock.now())
+        await self.places.gateway.certificates.answer_challenge(domain, certificate + key)
+        await self.publisher.publish(f"_acme-challenge.{domain}", _LEFT_OVER)
+        now = clock.now()
+        for kind, name, place in (
+            ("dns-01", f"_acme-challenge.{domain}", f"_acme-challenge.{domain} {ZONE}"),
+            ("tls-alpn-01", domain, ""),
+        ):
+            await self.places.db.execute(
+                "INSERT INTO challenges (issuance_id, type, name, value, identifier, place, created_at) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                *(issuance, kind, name, _LEFT_OVER, domain, place, now),
+            )
+
+    @property
+    def publisher(self) -> Publisher:
+        """Changes the zone."""
+        return Publisher(configuration.read(self.stack.root / "certificates.toml"))
+
+    async def age_left_overs(self, issuance: str) -> None:
+        """Have it be some minutes ago that this issuance published something."""
+        ago = "UPDATE challenges SET created_at = created_at - INTERVAL 5 MINUTE WHERE issuance_id = %s"
+        await self.places.db.execute(ago, issuance)
 
     async def forget_account(self, ca: str = USUAL) -> None:
         """Have a new account made at this CA."""

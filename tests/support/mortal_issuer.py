@@ -85,9 +85,9 @@ def _make_steps_fail() -> None:
             if seen == 1:
                 raise _CrashError("before it acted")
             result = await action(*given, **arguments)
-            if seen == 2:  # noqa: PLR2004
+            if seen == 2:
                 raise _CrashError("after it acted")
-            return await action(*given, **arguments) if seen == 3 else result  # noqa: PLR2004
+            return await action(*given, **arguments) if seen == 3 else result
 
         return run_typed(self, name, failing, *given, **arguments)
 

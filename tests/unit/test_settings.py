@@ -39,6 +39,8 @@ def test_the_defaults_are_those_that_were_promised() -> None:
         ("key_encryption_key_file", "/run/ring", Path("/run/ring")),
         ("restate_identity_keys", "publickeyv1_a, publickeyv1_b,", ("publickeyv1_a", "publickeyv1_b")),
         ("restate_identity_keys", "", ()),
+        ("certificates_file", "", None),
+        ("gateway_folder", "", None),
     ],
 )
 def test_a_setting_is_read_from_the_environment(

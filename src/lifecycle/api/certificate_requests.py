@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
+from lifecycle.access import store as access_store
 from lifecycle.api.context import Context
 from lifecycle.api.shapes.certificates import NewCertificate
 from lifecycle.certs import acme, names, store
@@ -20,8 +21,9 @@ from lifecycle.models import Actor
 from lifecycle.scheduler import store as project_store
 
 _LONGEST_SHOWN = 253
-# Both leave time for the engine within the deadline of a request.
-_DIRECTORY_DEADLINE = timedelta(seconds=4)
+# All of these leave time for the engine within the deadline of a request.
+_DIRECTORY_DEADLINE = timedelta(seconds=2.5)
+_DIRECTORIES_DEADLINE = timedelta(seconds=5)
 _ZONE_DEADLINE = timedelta(seconds=2)
 _PURGING = "purging"
 # Any name that a CA could have certified.
@@ -120,9 +122,11 @@ async def _terms(context: Context, body: NewCertificate) -> tuple[str, Terms]:
             )
         candidates = [body.ca]
     first: LifecycleError | None = None
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _DIRECTORIES_DEADLINE.total_seconds()
     for ca in candidates:
         try:
-            async with asyncio.timeout(_DIRECTORY_DEADLINE.total_seconds() / len(candidates)):
+            async with asyncio.timeout_at(min(deadline, clock() + _DIRECTORY_DEADLINE.total_seconds())):
                 return ca, await context.authorities.check(ca, body.profile)
         except TimeoutError:
             first = first or unavailable(ca, "no answer in time")
@@ -146,14 +150,14 @@ async def _project(
     for route in routes:
         if route.workspace != actor.workspace:
             raise _taken(route.hostname)
-    for name, workspace in (await store.keepers(context.db, values)).items():
+    ours = {route.hostname: route.project for route in routes}
+    # Whoever has a wildcard has proved that all below it is theirs, but for what was given to a project.
+    covering = {f"*.{value.partition('.')[2]}" for value in values if value not in ours and not value.startswith("*.")}
+    for name, workspace in (await store.keepers(context.db, [*values, *sorted(covering)])).items():
         if workspace != actor.workspace:
             raise _taken(name)
-    ours = {route.hostname: route.project for route in routes}
     for value in values:
-        # A name of the platform is not free because nothing has it yet: it will be given to some project.
-        is_of_platform = value.endswith(f".{context.settings.deploy_apex}") and not value.startswith("*.")
-        if is_of_platform and value not in ours:
+        if value not in ours and not await _is_free(context, actor, value):
             raise _taken(value)
     reference = reference or ours.get(domain) or next(iter(ours.values()), None)
     if reference is None:
@@ -164,6 +168,17 @@ async def _project(
     if row.state == _PURGING:
         raise LifecycleError(Code.PROJECT_ENDING, project=row.id)
     return row.id
+
+
+async def _is_free(context: Context, actor: Actor, value: str) -> bool:
+    """Whether a name that nothing of this workspace has may be certified for it."""
+    apex = context.settings.deploy_apex
+    if value in (apex, f"*.{apex}"):
+        # Such a certificate covers every project of every workspace.
+        name = context.settings.deploy_apex_workspace
+        return name is not None and await access_store.workspace_name(context.db, actor.workspace) == name
+    # A name of the platform is not free because nothing has it yet: it will be given to some project.
+    return not value.endswith(f".{apex}")
 
 
 def _taken(domain: str) -> LifecycleError:

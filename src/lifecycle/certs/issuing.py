@@ -24,6 +24,8 @@ LOOKS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.3)
 # What the CA wants us to wait longer for is waited for durably.
 _LONG = timedelta(seconds=1)
 _OVER = ("valid", "invalid")
+# No list is read for ever.
+_PAGES = 500
 
 
 class Asked(Durable):
@@ -112,6 +114,8 @@ async def order(assignment: Assignment, ca: str) -> Ordered:
         return Ordered(failure=await reported(ca, opened, About.REQUEST))
     row = await orders_store.the_order(available.db, assignment)
     url = row.url or (await _lost_order(opened, assignment) if row.asked_at else None)
+    if isinstance(url, Failure):
+        return Ordered(failure=await reported(ca, url, About.REQUEST))
     if url is not None:
         found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
     else:
@@ -265,25 +269,54 @@ async def _new_order(opened: Opened, assignment: Assignment) -> Order | Failure:
     raise AssertionError("unreachable")
 
 
-async def _lost_order(opened: Opened, assignment: Assignment) -> str | None:
-    """The order whose answer was lost, when the CA keeps a list; others give the same order again (Boulder)."""
+async def _lost_order(opened: Opened, assignment: Assignment) -> str | Failure | None:
+    """The order whose answer was lost, when the CA keeps a list; others give the same order again (Boulder).
+
+    Returns:
+        A failure when the CA does not say now: another order would then perhaps be a second one.
+    """
     available = resources.current()
     account = await available.authorities.run(acme.read_account, opened.ca, opened.signer)
     if not isinstance(account, Account) or account.orders is None:
-        return None
-    listed = await available.authorities.run(acme.read_orders, opened.ca, opened.signer, account.orders)
-    if not isinstance(listed, Orders):
-        return None
-    ours = await orders_store.known_orders(available.db, listed.urls)
+        return _passing(account)
+    urls = await _listed_orders(opened, account.orders)
+    if not isinstance(urls, list):
+        return _passing(urls)
+    ours = await orders_store.known_orders(available.db, urls)
     wanted = set(assignment.wish.identifiers)
-    for url in reversed(listed.urls):
+    for url in urls:
         if url in ours:
             continue
         found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
+        if (failure := _passing(found)) is not None:
+            return failure
         is_open = isinstance(found, Order) and found.status in ("pending", "ready")
         if isinstance(found, Order) and is_open and set(found.identifiers) == wanted:
             return url
     return None
+
+
+async def _listed_orders(opened: Opened, url: str) -> list[str] | Failure:
+    """The orders in the account's list, the last ones first; Pebble begins with the oldest, three on a page."""
+    urls: list[str] = []
+    page: str | None = url
+    for _ in range(_PAGES):
+        if page is None:
+            break
+        listed = await resources.current().authorities.run(acme.read_orders, opened.ca, opened.signer, page)
+        if not isinstance(listed, Orders):
+            return listed
+        urls += listed.urls
+        page = listed.next
+    return urls[::-1]
+
+
+def _passing(answer: object) -> Failure | None:
+    """The answer, when it is a failure that says nothing about what was asked for."""
+    if not isinstance(answer, Failure):
+        return None
+    meaning = problems.meaning(answer, about=About.REQUEST)
+    return answer if meaning in (Meaning.WAIT, Meaning.TRANSIENT, Meaning.GO_ON) else None
 
 
 async def _download(opened: Opened, ca: str, url: str) -> Chain | Failure:

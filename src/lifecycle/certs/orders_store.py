@@ -55,29 +55,25 @@ async def begin_order(
     Raises:
         LifecycleError: CERTIFICATE_NOT_FOUND, since the project is being purged.
     """
-
-    async def work(connection: Connection) -> OrderRow:
-        await connection.execute(
-            "INSERT INTO acme_orders (issuance_id, domain, workspace_id, project_id, ca, account_url, names, "
-            "sealed_key, status, created_at) SELECT %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s FROM DUAL "
-            "WHERE %s IS NULL OR EXISTS (SELECT 1 FROM projects WHERE id = %s AND state <> 'purging') "
-            "ON DUPLICATE KEY UPDATE issuance_id = acme_orders.issuance_id",
-            assignment.issuance,
-            assignment.domain,
-            assignment.workspace,
-            assignment.project,
-            ca,
-            account_url,
-            json.dumps(assignment.wish.names),
-            sealed_key,
-            now,
-            assignment.project,
-            assignment.project,
-        )
-        row = await connection.one("SELECT * FROM acme_orders WHERE issuance_id = %s", assignment.issuance)
-        return _there(row, assignment.domain)
-
-    return await db.transaction(work)
+    await db.execute(
+        "INSERT INTO acme_orders (issuance_id, domain, workspace_id, project_id, ca, account_url, names, "
+        "sealed_key, status, created_at) SELECT %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s FROM DUAL "
+        "WHERE %s IS NULL OR EXISTS (SELECT 1 FROM projects WHERE id = %s AND state <> 'purging') "
+        "ON DUPLICATE KEY UPDATE issuance_id = acme_orders.issuance_id",
+        assignment.issuance,
+        assignment.domain,
+        assignment.workspace,
+        assignment.project,
+        ca,
+        account_url,
+        json.dumps(assignment.wish.names),
+        sealed_key,
+        now,
+        assignment.project,
+        assignment.project,
+    )
+    row = await db.one("SELECT * FROM acme_orders WHERE issuance_id = %s", assignment.issuance)
+    return _there(row, assignment.domain)
 
 
 async def find_order(db: Database, issuance: str) -> OrderRow | None:
@@ -119,8 +115,12 @@ async def end_order(db: Database, issuance: str, status: str, now: datetime) -> 
 
 async def known_orders(db: Database, urls: Sequence[str]) -> frozenset[str]:
     """Those of these orders that belong to an issuance."""
-    found = [await db.one("SELECT url FROM acme_orders WHERE url = %s", url) for url in urls]
-    return frozenset(str(row["url"]) for row in found if row is not None)
+    rows = await db.all(
+        "SELECT o.url FROM acme_orders o JOIN JSON_TABLE(%s, '$[*]' COLUMNS (url VARCHAR(500) PATH '$')) AS listed "
+        "ON o.url = CONVERT(listed.url USING utf8mb4) COLLATE utf8mb4_bin",
+        json.dumps(list(urls)),
+    )
+    return frozenset(str(row["url"]) for row in rows)
 
 
 async def write_published(db: Database, assignment: Assignment, rows: Sequence[Published], now: datetime) -> None:

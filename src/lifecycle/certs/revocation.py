@@ -6,16 +6,20 @@ A key that was disclosed is blocked first, so that it is never used again whatev
 import itertools
 from datetime import UTC, datetime
 
-from restate import Context, Service
+from restate import Context, Service, TerminalError
 
 from lifecycle import clock, policies, resources
 from lifecycle.certs import acme, delivery, endings, store
-from lifecycle.certs.acme import Reason
+from lifecycle.certs.acme import Reason, Signer
 from lifecycle.certs.authorities import Opened
 from lifecycle.certs.issuing import Asked
 from lifecycle.certs.model import Ending, Outcome, Revoked
-from lifecycle.certs.verdicts import Done
+from lifecycle.certs.verdicts import Done, Failure, Refused
+from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Durable
+
+# What a CA says when the certificate belongs to another account than ours of today, or ours is gone.
+_NOT_OURS = frozenset({"unauthorized", "accountDoesNotExist"})
 
 revocation = Service(
     "Revocation",
@@ -48,7 +52,10 @@ async def revoke(ctx: Context, order: Order) -> None:
 async def _ask(ctx: Context, order: Order) -> str:
     """Ask the CA, again where that helps soon; returns why it would not."""
     for attempt in itertools.count(1):
-        asked = await ctx.run_typed(f"revoke-{attempt}", _revoke, policies.CA.options(Asked), order=order)
+        try:
+            asked = await ctx.run_typed(f"revoke-{attempt}", _revoke, policies.CA.options(Asked), order=order)
+        except TerminalError as error:  # a refusal of our own, such as an authority that is not configured any more
+            return error.message
         if asked.failure is None:
             return asked.over.message if asked.over else ""
         now = datetime.fromtimestamp(await ctx.time(), UTC)
@@ -66,14 +73,31 @@ async def _revoke(order: Order) -> Asked:
         return Asked(over=Outcome(ending=Ending.REFUSED, message=f"{order.certificate} has vanished."))
     if order.reason == Reason.KEY_COMPROMISE:
         await store.block_key(available.db, stored.version.key_digest, order.domain, clock.now())
-    opened = await available.authorities.opened(stored.version.ca)
-    if not isinstance(opened, Opened):
-        return Asked(failure=opened)
-    done = await available.authorities.run(acme.revoke, opened.ca, opened.signer, stored.chain, Reason(order.reason))
+    ca, reason = available.authorities.authority(stored.version.ca), Reason(order.reason)
+    signer = await _account(stored.version.ca)
+    done: Done | Failure | None = None
+    if signer is not None:
+        done = await available.authorities.run(acme.revoke, ca, signer, stored.chain, reason)
+    if done is None or (isinstance(done, Refused) and done.problem.kind in _NOT_OURS):
+        # Whoever has the certificate's key may revoke it as well (RFC 8555, section 7.6).
+        own = Signer(available.vault.open(stored.sealed_key, bound_to=stored.version.id))
+        done = await available.authorities.run(acme.revoke, ca, own, stored.chain, reason)
     return Asked() if isinstance(done, Done) else Asked(failure=done)
 
 
+async def _account(ca: str) -> Signer | None:
+    """Our account at the CA; None when there is none any more, or none is to be had."""
+    try:
+        opened = await resources.current().authorities.opened(ca)
+    except LifecycleError as error:
+        if error.code is not Code.AUTHORITY_ACCOUNT_DEACTIVATED:
+            raise
+        return None
+    return opened.signer if isinstance(opened, Opened) else None
+
+
 async def _retire(order: Order) -> None:
-    await store.mark_revoked(resources.current().db, order.certificate, clock.now())
-    if order.reason != Reason.KEY_COMPROMISE:
+    is_disclosed = order.reason == Reason.KEY_COMPROMISE
+    await store.mark_revoked(resources.current().db, order.certificate, clock.now(), until_replaced=is_disclosed)
+    if not is_disclosed:
         await delivery.withdraw(order.domain)

@@ -56,12 +56,14 @@ async def insert_version(db: Database, assignment: Assignment, stored: Stored, n
         )
         if order is None:
             raise LifecycleError(Code.CERTIFICATE_NOT_FOUND, domain=stored.domain)
-        await _insert(connection, assignment, stored)
+        is_new = await _insert(connection, assignment, stored)
         await connection.execute(
             "UPDATE acme_orders SET status = 'valid', ended_at = %s, sealed_key = '' WHERE issuance_id = %s",
             now,
             assignment.issuance,
         )
+        if is_new:
+            return stored.version
         row = await connection.one("SELECT * FROM certificates WHERE issuance_id = %s", assignment.issuance)
         if row is None:
             raise RuntimeError(f"the certificate of {assignment.issuance} has vanished")
@@ -70,9 +72,10 @@ async def insert_version(db: Database, assignment: Assignment, stored: Stored, n
     return await db.transaction(work)
 
 
-async def _insert(connection: Connection, assignment: Assignment, stored: Stored) -> None:
+async def _insert(connection: Connection, assignment: Assignment, stored: Stored) -> bool:
+    """Insert a version; whether it was not there before."""
     version = stored.version
-    await connection.execute(
+    affected = await connection.execute(
         "INSERT INTO certificates (id, domain, version, workspace_id, project_id, issuance_id, ca, names, status, "
         "serial, certificate_id, issuer, not_before, not_after, cause, chain, sealed_key, key_digest, created_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'stored', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
@@ -96,28 +99,36 @@ async def _insert(connection: Connection, assignment: Assignment, stored: Stored
         version.key_digest,
         version.issued_at,
     )
+    return affected == 1
 
 
 async def serve(db: Database, stored: Stored) -> None:
     """Say that this version is the one that is served."""
-
-    async def work(connection: Connection) -> None:
-        await connection.execute(
-            "UPDATE certificates SET status = 'former' WHERE domain = %s AND status = 'served' AND version < %s",
-            stored.domain,
-            stored.version.number,
-        )
-        await connection.execute(
-            "UPDATE certificates SET status = 'served' WHERE id = %s AND status IN ('stored', 'former')",
-            stored.version.id,
-        )
-
-    await db.transaction(work)
+    await db.execute(
+        "UPDATE certificates SET status = CASE WHEN id = %s AND status IN ('stored', 'former') THEN 'served' "
+        "WHEN id <> %s AND status = 'served' AND version < %s THEN 'former' ELSE status END WHERE domain = %s",
+        stored.version.id,
+        stored.version.id,
+        stored.version.number,
+        stored.domain,
+    )
 
 
-async def mark_revoked(db: Database, certificate: str, now: datetime) -> None:
-    """Say that a version is revoked, and never to be served again."""
-    await db.execute("UPDATE certificates SET status = 'revoked', revoked_at = %s WHERE id = %s", now, certificate)
+async def mark_revoked(db: Database, certificate: str, now: datetime, *, until_replaced: bool) -> None:
+    """Say that a version is revoked.
+
+    Args:
+        db: where.
+        certificate: id of the version.
+        now: since when.
+        until_replaced: whether it is served until its successor is there; else never again.
+    """
+    await db.execute(
+        "UPDATE certificates SET status = IF(%s, status, 'revoked'), revoked_at = %s WHERE id = %s",
+        until_replaced,
+        now,
+        certificate,
+    )
 
 
 async def block_key(db: Database, digest: str, domain: str, now: datetime) -> None:

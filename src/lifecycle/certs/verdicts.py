@@ -130,10 +130,15 @@ class Account(Durable):
 
 
 class Orders(Durable):
-    """URLs of an account's orders, those that are not over at least."""
+    """URLs of an account's orders, those that are not over at least.
+
+    Attributes:
+        next: where the list goes on.
+    """
 
     verdict: Literal["orders"] = "orders"
     urls: tuple[str, ...]
+    next: str | None = None
 
 
 class Order(Durable):

@@ -41,7 +41,7 @@ def until_issued(certificate: Certificate, console: Console) -> Certificate:
         stage = now["stage"] or ""
         if stage and stage not in told:
             told.add(stage)
-            console.print(f"[yellow]...[/yellow]  {escape(_STAGES.get(stage, stage))}")
+            output.err.print(f"[yellow]...[/yellow]  {escape(_STAGES.get(stage, stage))}")
         if now["records"] and "records" not in told:
             told.add("records")
             show_records(now, console)

@@ -140,15 +140,20 @@ async def look(ctx: Context, question: Question) -> None:
     sight = await ctx.run_typed("ask-dns", _ask, policies.DATABASE.options(Sight), question=question)
     ruling = await ctx.run_typed("settle", _settle, policies.DATABASE.options(Ruling), question=question, sight=sight)
     # Answers upward are sends by name: an import would make a ring of services that wait for each other.
-    message = Looked(token=question.token, ruling=ruling)
     for former in ruling.taken_from:
-        told = Lost(token=former.token, version=former.version)
-        ctx.generic_send("DomainVerification", "lost", told.model_dump_json().encode(), key=former.id)
+        loss = Lost(token=former.token, version=former.version)
+        ctx.generic_send("DomainVerification", "lost", loss.model_dump_json().encode(), key=former.id)
         moved = Moved(hostname=question.hostname)
         ctx.generic_send("RoutingService", "forget_domain", moved.model_dump_json().encode(), key=former.project)
     if ruling.won:
         ctx.generic_send("RoutingService", "refresh", b"", key=question.project)
+    message = Looked(token=question.token, ruling=ruling)
     ctx.generic_send("DomainVerification", "looked", message.model_dump_json().encode(), key=question.id)
+    if ruling.won or ruling.taken_from:
+        # Only now: whoever dies before this is followed by one who says it all again.
+        await ctx.run_typed(
+            "note-told", _note_told, policies.DATABASE.options(type(None)), question=question, ruling=ruling
+        )
 
 
 @domain_look.handler()
@@ -181,6 +186,11 @@ async def _settle(question: Question, sight: Sight) -> Ruling:
     return ruling.model_copy(update={"certificate": ruling.certificate and has_authority})
 
 
+async def _note_told(question: Question, ruling: Ruling) -> None:
+    told = [(question.id, ruling.version), *((former.id, former.version) for former in ruling.taken_from)]
+    await store.note_told(resources.current().db, told)
+
+
 def _carry_out_all(ctx: ObjectContext, decided: Decision) -> Verification:
     decision = moves.numbered(decided)
     ctx.set(DOMAIN, decision.verification)
@@ -195,7 +205,6 @@ def _carry_out(ctx: ObjectContext, after: Verification, effect: Effect) -> None:
     match effect:
         case Ask():
             question = Question(
-                look=str(ctx.uuid()),
                 id=ctx.key(),
                 project=after.project,
                 hostname=after.hostname,

@@ -85,10 +85,10 @@ class Ruling(Durable):
     Attributes:
         version: counts the changes of the claim; a lower one says nothing any more.
         gone: there is no such claim any more.
-        won: the domain became the project's by this very look.
-        proof: what it was won by.
+        won: the domain became the project's a short while ago; the gateway has to be told.
+        proof: what it can be won by.
         routed: visitors are led here.
-        taken_from: whose it was until then.
+        taken_from: whose it was until a short while ago; they have to be told.
         certificate: whether a certificate may be asked for without spoiling one that was ordered otherwise.
         displaces: another project's certificate for this very name is in the way, and has to give way.
     """
@@ -169,11 +169,9 @@ class Question(Durable):
     """What is to be looked at, for which claim.
 
     Attributes:
-        look: the id of this look.
         version: of the claim as its clock knew it.
     """
 
-    look: str
     id: str
     project: str
     hostname: str

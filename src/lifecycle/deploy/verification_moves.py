@@ -143,7 +143,7 @@ def looked(before: Verification, message: Looked, *, now: datetime, certifies: b
         effects.append(Rouse())
     asked = before.asked and ruling.status.owns
     wants = certifies and ruling.status.owns and ruling.routed and ruling.certificate and not asked
-    if ruling.displaces and (wants or ruling.taken_from):
+    if ruling.displaces and not before.asked and (wants or ruling.taken_from):
         effects.append(Displace())
     if wants:
         asked = True

@@ -78,6 +78,8 @@ class Claim(NamedTuple):
     Attributes:
         bad_looks: how many times in a row it was found to lead elsewhere, since it once led here.
         routed_at: since when it has led here.
+        untold: it has won or lost the domain, and those who have to know may not have been told: whoever was to tell
+            them may have died, and the next look makes up for it.
     """
 
     id: str
@@ -94,6 +96,7 @@ class Claim(NamedTuple):
     routed_at: datetime | None = None
     checked_at: datetime | None = None
     next_check_at: datetime | None = None
+    untold: bool = False
 
 
 class Settled(NamedTuple):
@@ -145,7 +148,7 @@ def settle(
     """What a look changes.
 
     Args:
-        claims: all to this domain, which one at most owns.
+        claims: all to this domain, of which one at most owns it.
         claim: the id of the one that was looked at.
         sight: what was seen.
         version: of the claim when the look was ordered.
@@ -168,6 +171,7 @@ def settle(
         bad_looks=_bad_looks(mine, sight),
         verified_at=(mine.verified_at or now) if owns else None,
         routed_at=(mine.routed_at or now) if owns and routed else mine.routed_at if owns else None,
+        untold=owns and (mine.untold or not mine.status.owns),
     )
     status = _status(looked, owns=owns, begun_at=begun_at, now=now)
     after = looked._replace(
@@ -175,19 +179,19 @@ def settle(
         reason=_reason(looked, status, contested=bool(rivals)),
         next_check_at=_next_check(looked, status, begun_at=begun_at, now=now),
     )
-    losers = [_lose(one) for one in former]
-    changed = {one.id: one for one in (*losers, after)}
+    changed = {one.id: one for one in (*map(_lose, former), after)}
+    claims = tuple(changed.get(one.id, one) for one in claims)
     ruling = Ruling(
         version=after.version,
         status=status,
         reason=after.reason,
         next_check_at=after.next_check_at,
-        won=owns and not mine.status.owns,
+        won=after.untold,
         proof=proof,
         routed=routed,
-        taken_from=tuple(Former(id=o.id, project=o.project, token=o.token, version=o.version) for o in losers),
+        taken_from=tuple(_former(one) for one in claims if one.status is Status.LOST and one.untold),
     )
-    return Settled(tuple(changed.get(one.id, one) for one in claims), ruling)
+    return Settled(claims, ruling)
 
 
 def _proof(sight: Sight, *, contested: bool) -> Purpose | None:
@@ -205,7 +209,12 @@ def _lose(claim: Claim) -> Claim:
         verified_at=None,
         routed_at=None,
         bad_looks=0,
+        untold=True,
     )
+
+
+def _former(claim: Claim) -> Former:
+    return Former(id=claim.id, project=claim.project, token=claim.token, version=claim.version)
 
 
 def _bad_looks(claim: Claim, sight: Sight) -> int:

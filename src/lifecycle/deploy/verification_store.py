@@ -142,7 +142,7 @@ async def release(db: Database, project: str, hostname: str) -> Released:
 async def settle(db: Database, question: Question, sight: Sight, now: datetime) -> Ruling:
     """Write down what a look has come to; the routes of all whom it concerns change in the same transaction.
 
-    Repeating it gives the first ruling.
+    Until `note_told`, every repetition and every other look names those again who have to be told.
     """
 
     async def work(connection: Connection) -> Ruling:
@@ -150,8 +150,6 @@ async def settle(db: Database, question: Question, sight: Sight, now: datetime) 
         mine = next((one for one in claims if one.id == question.id and one.token == question.token), None)
         if mine is None:
             return Ruling(gone=True)
-        if (told := await _told(connection, question)) is not None:
-            return told
         settled = rules.settle(claims, mine.id, sight, version=question.version, begun_at=question.begun_at, now=now)
         before = {one.id: one for one in claims}
         changed = [one for one in settled.claims if one != before[one.id]]
@@ -160,18 +158,21 @@ async def settle(db: Database, question: Question, sight: Sight, now: datetime) 
             if before[one.id].status.owns and not one.status.owns:
                 await routing_store.unroute_custom(connection, one.project, one.hostname)
             await _update(connection, one)
-        if settled.ruling.won:
+        if settled.ruling.status.owns and not mine.status.owns:
             await routing_store.route_custom(connection, mine.project, mine.hostname, mine.environment, now)
-        ruling = await _with_certificate(connection, settled.ruling, mine)
-        await connection.execute(
-            "UPDATE domains SET last_look = %s, last_ruling = %s WHERE id = %s",
-            question.look,
-            ruling.model_dump_json(),
-            mine.id,
-        )
-        return ruling
+        return await _with_certificate(connection, settled.ruling, mine)
 
     return await db.transaction(work)
+
+
+async def note_told(db: Database, told: Sequence[tuple[str, int]]) -> None:
+    """All are told, or will be, who have to know of these changes: of the claim with this id, at this version."""
+
+    async def work(connection: Connection) -> None:
+        for claim, version in told:
+            await connection.execute("UPDATE domains SET untold = FALSE WHERE id = %s AND version = %s", claim, version)
+
+    await db.transaction(work)
 
 
 async def listed(db: Database, project: str) -> Mapping[str, Listed]:
@@ -203,18 +204,10 @@ async def _lock(connection: Connection, hostname: str) -> Sequence[Claim]:
     return [_claim(row) for row in rows]
 
 
-async def _told(connection: Connection, question: Question) -> Ruling | None:
-    """What this very look has come to already: the worker ended after it was written, and before it was told."""
-    row = await connection.one(
-        "SELECT last_ruling FROM domains WHERE id = %s AND last_look = %s", question.id, question.look
-    )
-    return None if row is None else Ruling.model_validate_json(row["last_ruling"])
-
-
 async def _update(connection: Connection, claim: Claim) -> None:
     await connection.execute(
         "UPDATE domains SET status = %s, version = %s, sight = %s, reason = %s, bad_looks = %s, verified_at = %s, "
-        "routed_at = %s, checked_at = %s, next_check_at = %s WHERE id = %s",
+        "routed_at = %s, checked_at = %s, next_check_at = %s, untold = %s WHERE id = %s",
         claim.status.value,
         claim.version,
         claim.sight.model_dump_json(),
@@ -224,6 +217,7 @@ async def _update(connection: Connection, claim: Claim) -> None:
         claim.routed_at,
         claim.checked_at,
         claim.next_check_at,
+        claim.untold,
         claim.id,
     )
 
@@ -284,4 +278,5 @@ def _claim(row: Row) -> Claim:
         routed_at=row["routed_at"],
         checked_at=row["checked_at"],
         next_check_at=row["next_check_at"],
+        untold=bool(row["untold"]),
     )

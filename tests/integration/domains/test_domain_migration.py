@@ -35,6 +35,7 @@ async def db() -> AsyncIterator[Database]:
     try:
         await server.start()
         await asyncio.to_thread(_upgrade_to, server.url, "0004")
+        await opened.execute("INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'one', %s)", clock.now())
         for project in ("prj_1", "prj_2"):
             await opened.execute(
                 "INSERT INTO projects (id, workspace_id, slug, name, state, created_at) VALUES (%s, 'ws_1', %s, %s, "

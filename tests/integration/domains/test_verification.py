@@ -117,7 +117,7 @@ async def test_a_domain_that_is_given_back_is_free_and_begins_anew(land: Land, s
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", ["ask-dns", "settle"])
+@pytest.mark.parametrize("step", ["ask-dns", "settle", "note-told"])
 async def test_a_worker_that_dies_while_it_looks_loses_nothing(land: Land, slug: str, step: str, when: str) -> None:
     """Wherever the worker is killed in a takeover: one owner, who is served, and the former one is told."""
     owner, claimant = await land.shop(slug), await land.shop(f"{slug}-2")

@@ -119,7 +119,11 @@ def test_without_a_rival_either_record_verifies() -> None:
     by_route = _settle((_claim("a"),), ROUTED)
     by_text = _settle((_claim("a"),), TEXT)
 
-    assert (_status(by_route), by_route.ruling.won, by_route.ruling.proof) == ((Status.VERIFIED,), True, "routing")
+    assert (_status(by_route), by_route.ruling.won, by_route.ruling.proof) == (
+        (Status.VERIFIED,),
+        True,
+        "routing",
+    )
     assert (_status(by_text), by_text.ruling.won, by_text.ruling.proof) == ((Status.VERIFIED,), True, "ownership")
     assert (by_route.ruling.routed, by_text.ruling.routed) == (True, False)
     assert by_text.claims[0].reason == WRONG.found
@@ -161,6 +165,16 @@ def test_a_look_that_was_ordered_before_the_loss_takes_nothing_back() -> None:
     assert _status(_settle(claims, BOTH, version=5)) == (Status.VERIFIED, Status.LOST)
 
 
+def test_whoever_has_to_know_is_named_until_they_are_told() -> None:
+    """A worker that dies between the loss and the news of it leaves nobody in the dark: the next look has it again."""
+    taken = _settle((_claim("a"), _claim("b", Status.VERIFIED)), TEXT)
+    repeated = _settle(taken.claims, TEXT)
+    told = _settle(tuple(one._replace(untold=False) for one in taken.claims), TEXT)
+
+    assert taken.ruling.taken_from == repeated.ruling.taken_from != ()
+    assert (repeated.ruling.won, told.ruling.won, told.ruling.taken_from) == (True, False, ())
+
+
 def test_it_is_looked_often_at_first_and_then_every_hour_for_a_week() -> None:
     """At once, after ten seconds, one, five, fifteen minutes, then hourly; after seven days it fails with a reason."""
     at, looks = NOW, [NOW]
@@ -194,7 +208,6 @@ def test_a_verified_domain_is_looked_at_daily_and_never_taken_off_the_air() -> N
         seen.append(claims[0].status)
 
     assert seen == [Status.VERIFIED] * 3 + [Status.DANGLING] * 2 + [Status.VERIFIED]
-    assert not settled.ruling.won
 
 
 def test_a_domain_that_was_verified_by_txt_is_looked_at_until_visitors_are_led_here() -> None:

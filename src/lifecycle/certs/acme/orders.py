@@ -58,8 +58,16 @@ def read_order(ca: CertificateAuthority, signer: Signer, url: str) -> Order:
 
 @verdict
 def read_orders(ca: CertificateAuthority, signer: Signer, url: str) -> Orders:
-    """The orders of the account, from the list at `Account.orders`; the first page, which has the latest at Pebble."""
-    return Orders.model_validate({"urls": ca.post(signer, url, None).body.get("orders")})
+    """A page of the account's orders (RFC 8555, section 7.1.2.1).
+
+    Args:
+        ca: where.
+        signer: the account.
+        url: `Account.orders`, or `Orders.next` of the page before.
+    """
+    answer = ca.post(signer, url, None)
+    following = next(iter(answer.links("next")), None)
+    return Orders.model_validate({"urls": answer.body.get("orders"), "next": following})
 
 
 @verdict

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 from acme import jws
@@ -32,7 +33,13 @@ class Signer:
     @property
     def jwk(self) -> jwk.JWK:
         """The key as JOSE has it."""
-        return jwk.JWK.load(self.key)
+        return _loaded(self.key)
+
+
+@lru_cache(maxsize=64)
+def _loaded(key: bytes) -> jwk.JWK:
+    """The key, parsed once for its many requests."""
+    return jwk.JWK.load(key)
 
 
 def nonce_in(headers: Mapping[str, str]) -> bytes | None:

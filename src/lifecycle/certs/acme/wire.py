@@ -213,6 +213,8 @@ class _Network(ClientNetwork):
         verify: Any = True if trust is None else str(trust)
         seconds: Any = timeout.total_seconds()
         super().__init__(verify_ssl=verify, timeout=seconds, user_agent=f"lifecycle/{version('lifecycle')}")
+        # Without it, requests looks for a .netrc on the disk with every call.
+        self.session.auth = _as_it_is
         self._fresh: deque[bytes] = deque(maxlen=_NONCES_KEPT)
 
     def ask(self, method: str, url: str, **options: Any) -> Answer:
@@ -299,6 +301,11 @@ def _failure(response: requests.Response, at: datetime) -> Failure:
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or found.kind == "rateLimited":
         return RateLimited(problem=found, until=retry_at or problems.stated_retry(found, now=at))
     return Refused(problem=found, retry_at=retry_at)
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """What a request needs to be let in: nothing, for it is signed."""
+    return request
 
 
 def _cause(error: BaseException) -> str:
