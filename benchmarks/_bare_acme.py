@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import josepy as jose
+from josepy import jwa
 from acme import challenges, crypto_util, messages
 from acme.client import ClientNetwork, ClientV2
 from cryptography.hazmat.primitives import serialization
@@ -44,7 +45,7 @@ class _Bare:
         self._clients: SimpleQueue[ClientV2] = SimpleQueue()
         account = None
         for _ in range(clients):
-            network = ClientNetwork(self._key, alg=jose.ES256, verify_ssl=trust, user_agent="bare")  # type: ignore[arg-type]
+            network = ClientNetwork(self._key, alg=jwa.ES256, verify_ssl=trust, user_agent="bare")  # type: ignore[arg-type]
             client = ClientV2(ClientV2.get_directory(directory_url, network), network)
             if account is None:
                 account = client.new_account(messages.NewRegistration.from_data(terms_of_service_agreed=True))

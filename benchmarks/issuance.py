@@ -153,8 +153,8 @@ async def main(*, quick: bool) -> None:
     console.print(_table(f"{size.names} names at once; bare on {_THREADS} threads", bursts, machine))
     console.print(
         "x: of the same round, median (lowest…highest). Ours ends when visitors are shown the certificate; it is also "
-        "stored, sealed, probed, audited, and its renewal is armed.\nCPU ms: per certificate; worker and API are what is "
-        "compared with bare, engine, database and gateway are shown beside. Requests: at Pebble, per certificate; "
+        "stored, sealed, probed, audited, and its renewal is armed.\nCPU ms: per certificate; worker and API are "
+        "compared with bare; engine, database and gateway are shown beside. Requests: at Pebble, per certificate; "
         "3 N + 4 are needed, and one for the renewal window."
     )
 

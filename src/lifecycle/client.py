@@ -19,7 +19,7 @@ from lifecycle.certs.issuance import Stage
 from lifecycle.deploy.model import Act, Deploy, Fleet
 from lifecycle.deploy.routing import CustomDomain
 from lifecycle.deploy.standby import KeepRunning, Kept, ScheduleStop, Standby
-from lifecycle.deploy.verification_model import Retry, Verification
+from lifecycle.deploy.verification.model import Retry, Verification
 from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.rotation import KEY as ROTATION_KEY

@@ -27,7 +27,7 @@ from lifecycle.deploy.instances import instance_service
 from lifecycle.deploy.rollout import rollout
 from lifecycle.deploy.routing import routing_service
 from lifecycle.deploy.standby import standby_service
-from lifecycle.deploy.verification import domain_look, domain_verification
+from lifecycle.deploy.verification.service import domain_look, domain_verification
 from lifecycle.ledger.service import ledger
 from lifecycle.registration import keep_registered
 from lifecycle.rotation import key_rotation

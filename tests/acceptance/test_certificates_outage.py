@@ -1,38 +1,12 @@
 """Certificates while a server is away: what was decided is shown and cancelled, and nothing is half done."""
 
-import shutil
-import tempfile
-from collections.abc import AsyncIterator
 from datetime import datetime
-from pathlib import Path
-
-import pytest
 
 from lifecycle.dev.stack import Stack
 from tests.support.api import Api
 from tests.support.freezing import frozen
 from tests.support.issuing import is_refused, issued, show, until
 from tests.support.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-async def own() -> AsyncIterator[Stack]:
-    """A stack of our own, whose servers may be stopped and killed."""
-    root = Path(tempfile.mkdtemp(prefix="lifecycle-outage-"))
-    running = Stack(root / "s", settings={"LIFECYCLE_RECONCILER_INTERVAL": "1s", "LIFECYCLE_REQUEST_TIMEOUT": "4s"})
-    try:
-        await running.start()
-        yield running
-    finally:
-        await running.stop()
-        shutil.rmtree(root)
-
-
-@pytest.fixture
-async def client(own: Stack) -> AsyncIterator[Api]:
-    """The API of that stack."""
-    async with Api(own.api_url, (own.root / "api-key").read_text().strip()) as found:
-        yield found
 
 
 async def test_without_the_database_a_renewal_is_still_cancelled(own: Stack, client: Api, slug: str) -> None:

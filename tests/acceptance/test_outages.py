@@ -1,14 +1,11 @@
 """When a server is away: clear answers in time, nothing half done, and everything catches up."""
 
 import asyncio
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,26 +17,6 @@ from lifecycle.dev.stack import Stack
 from tests.support.api import Answer, Api
 from tests.support.freezing import frozen
 from tests.support.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-async def own() -> AsyncIterator[Stack]:
-    """A stack of our own, whose servers may be stopped and killed."""
-    root = Path(tempfile.mkdtemp(prefix="lifecycle-outage-"))
-    running = Stack(root / "s", settings={"LIFECYCLE_RECONCILER_INTERVAL": "1s", "LIFECYCLE_REQUEST_TIMEOUT": "4s"})
-    try:
-        await running.start()
-        yield running
-    finally:
-        await running.stop()
-        shutil.rmtree(root)
-
-
-@pytest.fixture
-async def client(own: Stack) -> AsyncIterator[Api]:
-    """The API of that stack."""
-    async with Api(own.api_url, (own.root / "api-key").read_text().strip()) as found:
-        yield found
 
 
 async def test_without_the_database_a_cancel_works_and_the_list_catches_up(own: Stack, client: Api, slug: str) -> None:

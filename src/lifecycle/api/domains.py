@@ -11,12 +11,13 @@ from lifecycle import clock
 from lifecycle.api.context import ActorOf, Context, ContextOf, require
 from lifecycle.api.projects import ProjectRef
 from lifecycle.api.shapes.domains import DomainAnswer, DomainList, NewDomain, custom_answer
-from lifecycle.deploy import domains, routing_store, verification_store
-from lifecycle.deploy import verification_rules as rules
+from lifecycle.deploy import domains, routing_store
 from lifecycle.deploy.routing import CustomDomain
-from lifecycle.deploy.verification_model import Begin, Retry, Status
-from lifecycle.deploy.verification_rules import Ways
-from lifecycle.deploy.verification_store import Listed
+from lifecycle.deploy.verification import rules
+from lifecycle.deploy.verification import store as verification_store
+from lifecycle.deploy.verification.model import Begin, Retry, Status
+from lifecycle.deploy.verification.rules import Ways
+from lifecycle.deploy.verification.store import Listed
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor, Role
 from lifecycle.scheduler import store

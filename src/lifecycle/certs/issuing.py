@@ -68,28 +68,35 @@ class Advice(Durable):
 
 
 async def prepare(assignment: Assignment) -> Prepared:
-    """Choose the authority, and make and seal the key; what was chosen stays for this issuance."""
+    """Choose the authority, and make and seal the key.
+
+    What was chosen stays once there is an order; one that does not work before that is left for the next best.
+    """
     available = resources.current()
-    if (row := await orders_store.find_order(available.db, assignment.issuance)) is not None:
+    row = await orders_store.find_order(available.db, assignment.issuance)
+    if row is not None:
         stored = await store.find_version(available.db, assignment.issuance)
-        if stored is not None:
-            return Prepared(ca=row.ca, version=stored.version)
-        return Prepared(ca=row.ca, rehearse_at=None if row.url else await _rehearsal(assignment, row.ca))
+        if stored is not None or row.url is not None:
+            return Prepared(ca=row.ca, version=stored.version if stored else None)
     now = clock.now()
     picked = await available.authorities.pick(
-        assignment.wish.ca,
+        row.ca if row else assignment.wish.ca,
         now=now,
         remaining_seconds=assignment.remaining_seconds,
         lifetime_seconds=assignment.lifetime_seconds,
     )
     if isinstance(picked, Closed):
         return Prepared(over=Outcome(ending=Ending.WAIT, message=picked.why, until=picked.until))
-    identifiers = assignment.wish.identifiers
-    admitted = await available.authorities.admit(picked.ca, identifiers, now=now, **_exemption(assignment, picked.ca))
-    if isinstance(admitted, Queued):
-        waiting = Outcome(ending=Ending.WAIT, message=admitted.why, ca=picked.ca, until=admitted.until)
-        return Prepared(ca=picked.ca, over=waiting)
-    prepared = await prepare_at(assignment, picked.ca)
+    prepared = Prepared(ca=picked.ca)
+    if row is None or row.ca != picked.ca:
+        identifiers = assignment.wish.identifiers
+        admitted = await available.authorities.admit(
+            picked.ca, identifiers, now=now, **_exemption(assignment, picked.ca)
+        )
+        if isinstance(admitted, Queued):
+            waiting = Outcome(ending=Ending.WAIT, message=admitted.why, ca=picked.ca, until=admitted.until)
+            return Prepared(ca=picked.ca, over=waiting)
+        prepared = await prepare_at(assignment, picked.ca)
     return prepared.model_copy(update={"rehearse_at": await _rehearsal(assignment, picked.ca)})
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 import idna
 from publicsuffixlist import PublicSuffixList
 
-from lifecycle.errors import Code, LifecycleError
+from lifecycle.errors import Code, LifecycleError, shown
 from lifecycle.models import Durable
 
 # RFC 1035, section 2.3.4: 255 octets on the wire, which are 253 characters.
@@ -23,8 +23,6 @@ _NAME_LENGTH, _LABEL_LENGTH = 253, 63
 _VALIDATION_LABEL = "_acme-challenge."  # RFC 8555, section 8.4: the TXT record's name has it in front
 _WILDCARD = "*."
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# Shown in refusals; a longer text says no more.
-_LONGEST_SHOWN = 253
 
 
 class ChallengeType(StrEnum):
@@ -112,7 +110,7 @@ def profile(name: str | None, offered: Mapping[str, str]) -> str | None:
     if name is not None and name not in offered:
         raise LifecycleError(
             Code.CERTIFICATE_PROFILE_UNKNOWN,
-            profile=_shown(name),
+            profile=shown(name),
             profiles=", ".join(sorted(offered)) or "none",
             field="profile",
         )
@@ -186,9 +184,9 @@ def _check_length(domain: str, typed: str, *, is_wildcard: bool, challenge: Chal
 def _check_public(domain: str, typed: str, *, offer: Offer) -> None:
     suffix = _icann_suffixes().publicsuffix(domain)
     if suffix == domain:
-        raise LifecycleError(Code.CERTIFICATE_NAME_PUBLIC_SUFFIX, name=_shown(typed), field="names")
+        raise LifecycleError(Code.CERTIFICATE_NAME_PUBLIC_SUFFIX, name=shown(typed), field="names")
     if suffix is None and not offer.internal:
-        raise LifecycleError(Code.CERTIFICATE_NAME_NOT_PUBLIC, name=_shown(typed), field="names")
+        raise LifecycleError(Code.CERTIFICATE_NAME_NOT_PUBLIC, name=shown(typed), field="names")
 
 
 @cache
@@ -223,20 +221,14 @@ def _mistake(typed: str) -> str | None:
 
 
 def _invalid(typed: str, problem: str) -> LifecycleError:
-    return LifecycleError(Code.CERTIFICATE_NAME_INVALID, name=_shown(typed), problem=_shown(problem), field="names")
+    return LifecycleError(Code.CERTIFICATE_NAME_INVALID, name=shown(typed), problem=shown(problem), field="names")
 
 
 def _too_long(typed: str, problem: str) -> LifecycleError:
-    return LifecycleError(Code.CERTIFICATE_NAME_TOO_LONG, name=_shown(typed), problem=problem, field="names")
+    return LifecycleError(Code.CERTIFICATE_NAME_TOO_LONG, name=shown(typed), problem=problem, field="names")
 
 
 def _unfit(name: str, challenge: ChallengeType) -> LifecycleError:
     return LifecycleError(
-        Code.CERTIFICATE_CHALLENGE_UNFIT, name=_shown(name), challenge=challenge.value, field="challenge"
+        Code.CERTIFICATE_CHALLENGE_UNFIT, name=shown(name), challenge=challenge.value, field="challenge"
     )
-
-
-def _shown(text: str) -> str:
-    """As an error may repeat it: of a length to read, and nothing that steers a terminal."""
-    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in cut)

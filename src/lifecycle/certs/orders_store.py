@@ -47,7 +47,7 @@ class Published(NamedTuple):
 async def begin_order(
     db: Database, assignment: Assignment, *, ca: str, account_url: str, sealed_key: str, now: datetime
 ) -> OrderRow:
-    """Write an issuance down before anything is asked; one that is there stays as it is.
+    """Write an issuance down before anything is asked; of one that is there without an order, only the CA changes.
 
     Returns:
         What is there.
@@ -59,7 +59,10 @@ async def begin_order(
         "INSERT INTO acme_orders (issuance_id, domain, workspace_id, project_id, ca, account_url, names, "
         "sealed_key, status, created_at) SELECT %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s FROM DUAL "
         "WHERE %s IS NULL OR EXISTS (SELECT 1 FROM projects WHERE id = %s AND state <> 'purging') "
-        "ON DUPLICATE KEY UPDATE issuance_id = acme_orders.issuance_id",
+        "ON DUPLICATE KEY UPDATE "
+        "asked_at = IF(acme_orders.url IS NULL AND acme_orders.ca <> VALUES(ca), NULL, acme_orders.asked_at), "
+        "account_url = IF(acme_orders.url IS NULL, VALUES(account_url), acme_orders.account_url), "
+        "ca = IF(acme_orders.url IS NULL, VALUES(ca), acme_orders.ca)",
         assignment.issuance,
         assignment.domain,
         assignment.workspace,

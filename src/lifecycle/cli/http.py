@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -15,6 +16,8 @@ from lifecycle.settings import Settings
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 # An upload takes as long as it takes; only a connection on which nothing moves is given up.
 _UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120)
+_LOOK_EVERY_SECONDS = 0.25
+_UNREACHABLE_SECONDS = 60
 
 
 class CommandError(Exception):
@@ -99,6 +102,29 @@ def call(
         return json.loads(text) if text else None
     except ValueError as error:
         raise _not_ours(path) from error
+
+
+def until(
+    seen: Mapping[str, Any], path: str, is_over: Callable[[Mapping[str, Any]], bool]
+) -> Iterator[Mapping[str, Any]]:
+    """What is at `path`, beginning with what was seen of it, again and again; the last one is over.
+
+    Raises:
+        CommandError: it is refused, or the API cannot be reached for a minute.
+    """
+    unreachable_since: float | None = None
+    yield seen
+    while not is_over(seen):
+        time.sleep(_LOOK_EVERY_SECONDS)
+        try:
+            seen = call("GET", path)
+        except CommandError as error:
+            unreachable_since = unreachable_since or time.monotonic()
+            if error.refusal or time.monotonic() - unreachable_since > _UNREACHABLE_SECONDS:
+                raise
+            continue
+        unreachable_since = None
+        yield seen
 
 
 def text(path: str, *, method: str = "GET", query: Mapping[str, str | None] | None = None) -> str:

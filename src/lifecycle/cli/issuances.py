@@ -1,7 +1,6 @@
 """Shows an issuance while it goes on: a line for each stage, until there is a certificate or a reason why not."""
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -12,9 +11,7 @@ from lifecycle.cli.http import CommandError
 
 Certificate = Mapping[str, Any]
 
-_LOOK_EVERY_SECONDS = 0.25
 # An API that restarts is back by then; the issuance goes on meanwhile.
-_UNREACHABLE_SECONDS = 60
 _AT_WORK = ("issuing", "renewing")
 _STAGES = {
     "order": "ordering",
@@ -37,7 +34,7 @@ def until_issued(certificate: Certificate, console: Console) -> Certificate:
         CommandError: it ended without a certificate, or the API cannot be reached any more.
     """
     told: set[str] = set()
-    for now in _states(certificate):
+    for now in http.until(certificate, path(certificate["domain"]), _is_over):
         stage = now["stage"] or ""
         if stage and stage not in told:
             told.add(stage)
@@ -65,19 +62,6 @@ def show_records(certificate: Certificate, console: Console) -> None:
     console.print(f"They are looked for every minute; at once with: lifecycle cert published {certificate['domain']}")
 
 
-def _states(certificate: Certificate) -> Iterator[Certificate]:
-    """The certificate as it is now, again and again; with the last one, nothing is at work."""
-    unreachable_since: float | None = None
-    yield certificate
-    # One that waits for its next attempt is `issuing` as well, but nothing is at work then.
-    while certificate["status"] in _AT_WORK and certificate["next_attempt_at"] is None:
-        time.sleep(_LOOK_EVERY_SECONDS)
-        try:
-            certificate = http.call("GET", path(certificate["domain"]))
-        except CommandError as error:
-            unreachable_since = unreachable_since or time.monotonic()
-            if error.refusal or time.monotonic() - unreachable_since > _UNREACHABLE_SECONDS:
-                raise
-            continue
-        unreachable_since = None
-        yield certificate
+def _is_over(certificate: Certificate) -> bool:
+    """Whether nothing is at work; one that waits for its next attempt is `issuing` as well."""
+    return certificate["status"] not in _AT_WORK or certificate["next_attempt_at"] is not None

@@ -1,6 +1,5 @@
 """Shows a rollout while it goes on: a table that changes on a terminal, a line for each news elsewhere."""
 
-import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -17,9 +16,7 @@ from lifecycle.deploy.model import TERMINAL, Status
 
 Deployment = Mapping[str, Any]
 
-_LOOK_EVERY_SECONDS = 0.25
 # An API that restarts is back by then; the rollout goes on meanwhile.
-_UNREACHABLE_SECONDS = 60
 _MARKS = {"ok": "green", "...": "yellow", "bad": "red"}
 _NEXT = {
     Status.FAILED: "'lifecycle deployment show {id}' has the steps. Mend it, and deploy again.",
@@ -110,19 +107,8 @@ def _line(mark: str, name: str, duration: str, trouble: str) -> str:
 
 def _states(deployment: Deployment) -> Iterator[Deployment]:
     """The deployment as it is now, again and again; the last one is over."""
-    unreachable_since: float | None = None
-    yield deployment
-    while Status(deployment["status"]) not in TERMINAL:
-        time.sleep(_LOOK_EVERY_SECONDS)
-        try:
-            deployment = http.call("GET", f"/v1/deployments/{http.quoted(deployment['id'])}")
-        except CommandError as error:
-            unreachable_since = unreachable_since or time.monotonic()
-            if error.refusal or time.monotonic() - unreachable_since > _UNREACHABLE_SECONDS:
-                raise
-            continue
-        unreachable_since = None
-        yield deployment
+    path = f"/v1/deployments/{http.quoted(deployment['id'])}"
+    return http.until(deployment, path, lambda now: Status(now["status"]) in TERMINAL)
 
 
 def _ended(status: Status) -> str:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import idna
 
-from lifecycle.errors import Code, LifecycleError
+from lifecycle.errors import Code, LifecycleError, shown
 from lifecycle.models import Durable
 
 _LABEL_LENGTH = 63
@@ -157,7 +157,7 @@ def custom(text: str, *, apex: str) -> str:
     if _NUMBER.fullmatch(labels[-1]):
         raise _invalid(typed, "its last part is a number, as in an IP address")
     if f".{domain}".endswith(f".{_normal(apex)}") or labels[-1] in _RESERVED:
-        raise LifecycleError(Code.DOMAIN_RESERVED, domain=_shown(domain), field="domain")
+        raise LifecycleError(Code.DOMAIN_RESERVED, domain=shown(domain), field="domain")
     if len(labels) == 1:
         raise _invalid(typed, "it has only one part; write it out, as in shop.example.com")
     return domain
@@ -227,11 +227,4 @@ def _mistake(typed: str) -> str | None:
 
 
 def _invalid(typed: str, problem: str) -> LifecycleError:
-    return LifecycleError(Code.DOMAIN_INVALID, domain=_shown(typed), problem=_shown(problem), field="domain")
-
-
-def _shown(text: str) -> str:
-    """As an error may repeat it: of a length to read, and nothing that steers a terminal."""
-    longest = 253
-    cut = text if len(text) <= longest else f"{text[:longest]}…"
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in cut)
+    return LifecycleError(Code.DOMAIN_INVALID, domain=shown(typed), problem=shown(problem), field="domain")

@@ -15,12 +15,14 @@ from typing import NamedTuple
 from restate import ObjectContext, VirtualObject
 
 from lifecycle import clock, policies, resources
-from lifecycle.deploy import domains, routing_store, sentinel, steps, store, verification, verification_store
+from lifecycle.deploy import domains, routing_store, sentinel, steps, store
 from lifecycle.deploy.gateway import Change
 from lifecycle.deploy.model import Environment, Spec, Switch, Switched
 from lifecycle.deploy.steps import Step
-from lifecycle.deploy.verification_model import Begin, Forget
-from lifecycle.deploy.verification_store import Refusal
+from lifecycle.deploy.verification import service as verification
+from lifecycle.deploy.verification import store as verification_store
+from lifecycle.deploy.verification.model import Begin, Forget
+from lifecycle.deploy.verification.store import Refusal
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor, Durable
 

@@ -13,7 +13,9 @@ from lifecycle.errors.certificates import CERTIFICATES
 from lifecycle.errors.codes import Code, Row
 from lifecycle.errors.general import GENERAL
 
-__all__ = ["CATALOG", "Code", "LifecycleError", "Row", "explanation", "parameters"]
+__all__ = ["CATALOG", "Code", "LifecycleError", "Row", "explanation", "parameters", "shown"]
+
+_LONGEST_SHOWN = 253  # the length of a host name
 
 # In the order of the codes, which is that of the documentation.
 _ROWS = {**GENERAL, **CERTIFICATES}
@@ -50,6 +52,12 @@ def explanation(code: Code) -> tuple[str, str]:
     row = CATALOG[code]
     named = {name: f"{{{name}}}" for name in parameters(row.message) | parameters(row.hint)}
     return row.message.format_map(named), row.hint.format_map(named)
+
+
+def shown(text: str) -> str:
+    """What somebody typed, as a sentence may repeat it: of a length to read, and nothing that steers a terminal."""
+    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in cut)
 
 
 def parameters(text: str) -> set[str]:

@@ -36,7 +36,7 @@ from lifecycle.deploy.instances import UPKEEP, upkeep
 from lifecycle.deploy.model import Settled, Status
 from lifecycle.deploy.standby import Wake as StandbyWake
 from lifecycle.deploy.standby import expire as standby_expire
-from lifecycle.deploy.verification import upkeep as domain_upkeep
+from lifecycle.deploy.verification.service import upkeep as domain_upkeep
 from lifecycle.engine import Deadline, EngineDownError, LostRollout, LostStandby, Stuck
 from lifecycle.ledger.entry import Entry
 from lifecycle.ledger.service import record

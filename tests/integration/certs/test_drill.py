@@ -50,7 +50,7 @@ async def test_certificates_that_a_ca_is_about_to_revoke_are_replaced_at_once(
 
     print(f"{count} certificates were replaced in {seconds:.1f} s; {len(seen)} visits")  # noqa: T201  the figure
     assert [one for one in seen if one.failure] == []
-    assert any(0 < one["renewing"] and 0 < one["active"] < count for one in progress), progress
+    assert any(one["renewing"] > 0 and 0 < one["active"] < count for one in progress), progress
     await _check_replacements(site, rows)
 
 

@@ -164,9 +164,7 @@ async def test_what_the_gateway_and_the_ca_have_is_real(desk: Desk) -> None:
     # The engine's reconciler and the upkeep mend the first and the last, so they are looked at in one go.
     await desk.places.db.execute("UPDATE acme_orders SET url = 'https://ca.example/1' WHERE domain = %s", domain)
     seen = await desk.look(domain)
-    await desk.places.db.execute(
-        "UPDATE acme_orders SET url = %s WHERE domain = %s", truth.orders[0]["url"], domain
-    )
+    await desk.places.db.execute("UPDATE acme_orders SET url = %s WHERE domain = %s", truth.orders[0]["url"], domain)
 
     found = {problem.partition(":")[0] for problem in certificate_checks.violations(seen)}
     assert found == {"an_issuance_has_one_order"}

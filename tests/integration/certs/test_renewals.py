@@ -1,6 +1,7 @@
 """Certificates that live for seconds are renewed again and again, each when its CA wants it, and nobody notices."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -118,7 +119,7 @@ async def _check(
         domain,
     )
     assert [row["version"] for row in rows][: renewals + 1] == list(range(1, renewals + 2))
-    for former, row in zip(rows, rows[1 : renewals + 1], strict=False):
+    for former, row in itertools.pairwise(rows[: renewals + 1]):
         start, end = windows[former["version"]]
         order = await site.order(row["order_url"])
         assert start <= row["ordered_at"] < end, (row["version"], start, row["ordered_at"], end)

@@ -15,10 +15,10 @@ from sqlalchemy import create_engine, make_url
 
 from lifecycle import clock, migrate
 from lifecycle.db import Database
-from lifecycle.deploy import verification_store
 from lifecycle.deploy.model import Environment
-from lifecycle.deploy.verification_model import Status
-from lifecycle.deploy.verification_store import Refusal
+from lifecycle.deploy.verification import store as verification_store
+from lifecycle.deploy.verification.model import Status
+from lifecycle.deploy.verification.store import Refusal
 from lifecycle.dev import ports
 from lifecycle.dev.servers import MariaDb
 

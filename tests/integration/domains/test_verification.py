@@ -6,7 +6,7 @@ from datetime import timedelta
 import aiohttp
 import pytest
 
-from lifecycle.deploy import verification_store
+from lifecycle.deploy.verification import store as verification_store
 from lifecycle.engine import Engine
 from tests.integration.domains.conftest import ADDRESS, Land
 from tests.support.waiting import eventually

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from lifecycle.deploy import verification_moves as moves
 from lifecycle.deploy.model import Environment
-from lifecycle.deploy.verification_model import (
+from lifecycle.deploy.verification import moves
+from lifecycle.deploy.verification.model import (
     Begin,
     Forget,
     Former,
@@ -18,7 +18,7 @@ from lifecycle.deploy.verification_model import (
     Status,
     Verification,
 )
-from lifecycle.deploy.verification_moves import Ask, Certify, Decision, Displace, Lapse, Rouse
+from lifecycle.deploy.verification.moves import Ask, Certify, Decision, Displace, Lapse, Rouse
 from tests.support.factories import ADA, HOUR, NOW
 
 BEGIN = Begin(
@@ -167,7 +167,17 @@ def test_a_claim_that_is_gone_ends_its_clock() -> None:
     """After a purge nobody looks at the domain any more."""
     gone = _looked(_verified(), gone=True)
 
-    assert (gone.effects, gone.verification.removed, gone.verification.countdown.due_at) == ((), True, None)
+    assert (gone.effects, gone.transition, gone.verification.countdown.due_at) == ((), None, None)
+
+
+def test_a_removal_is_recorded_when_a_look_has_noticed_it_before() -> None:
+    """A look that ends just after I removed the domain keeps neither the audit log nor the certificate from knowing."""
+    gone = _looked(_verified(), gone=True).verification
+    forgotten = moves.forget(gone, Forget(now=NOW, actor=ADA, certified=True))
+
+    assert forgotten.transition is not None
+    assert (forgotten.transition.action, forgotten.transition.actor) == ("domain.removed", ADA)
+    assert forgotten.effects == (Lapse(moves.system("ws_1"), NOW, issuing=False),)
 
 
 def test_who_loses_a_domain_waits_until_somebody_asks() -> None:

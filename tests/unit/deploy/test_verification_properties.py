@@ -6,10 +6,10 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lifecycle.deploy import verification_rules as rules
 from lifecycle.deploy.model import Environment
-from lifecycle.deploy.verification_model import Condition, Purpose, Seen, Sight, Status
-from lifecycle.deploy.verification_rules import Claim
+from lifecycle.deploy.verification import rules
+from lifecycle.deploy.verification.model import Condition, Purpose, Seen, Sight, Status
+from lifecycle.deploy.verification.rules import Claim
 from tests.support.factories import NOW
 
 PROJECTS = ("a", "b")

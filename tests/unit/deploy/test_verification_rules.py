@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from lifecycle.deploy import verification_rules as rules
 from lifecycle.deploy.model import Environment
-from lifecycle.deploy.verification_model import Condition, Purpose, Ruling, Seen, Sight, Status
-from lifecycle.deploy.verification_rules import Claim, Facts, Settled, Ways
+from lifecycle.deploy.verification import rules
+from lifecycle.deploy.verification.model import Condition, Purpose, Ruling, Seen, Sight, Status
+from lifecycle.deploy.verification.rules import Claim, Facts, Settled, Ways
 from lifecycle.errors import Code, LifecycleError
 from tests.support.factories import DAY, HOUR, NOW
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from pydantic import ConfigDict, Field, JsonValue
 
 from lifecycle.api.shapes.base import Answer, Asked
-from lifecycle.deploy import verification_rules as rules
 from lifecycle.deploy.domains import Kind
 from lifecycle.deploy.model import Environment
-from lifecycle.deploy.verification_model import Condition, Purpose, Status
-from lifecycle.deploy.verification_rules import Ways
-from lifecycle.deploy.verification_store import Listed
+from lifecycle.deploy.verification import rules
+from lifecycle.deploy.verification.model import Condition, Purpose, Status
+from lifecycle.deploy.verification.rules import Ways
+from lifecycle.deploy.verification.store import Listed
 
 _TOKEN = "8c1f0d2b7e6a4935b1c2d3e4f5a60718"  # noqa: S105  stands in public DNS
 _EXAMPLE: Mapping[str, JsonValue] = {

@@ -5,7 +5,7 @@
 
 Object key: domain id, of which every project has its own for the same domain. State: `domain`: the clock and what was
 heard last. Whose the domain is, is decided where all claims are together, by the rules in one transaction of the
-database (`verification_rules`, `verification_store`); here is what happens when, and what is told to whom.
+database (`rules`, `store`); here is what happens when, and what is told to whom.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,11 +18,9 @@ from lifecycle.certs import certificates, configuration
 from lifecycle.certs.dns import Resolver
 from lifecycle.certs.model import Act, IssueCertificate, Wish
 from lifecycle.certs.names import ChallengeType, Identifier
-from lifecycle.deploy import verification_moves as moves
-from lifecycle.deploy import verification_rules as rules
-from lifecycle.deploy import verification_sight as sights
-from lifecycle.deploy import verification_store as store
-from lifecycle.deploy.verification_model import (
+from lifecycle.deploy.verification import moves, rules, store
+from lifecycle.deploy.verification import sight as sights
+from lifecycle.deploy.verification.model import (
     Begin,
     Forget,
     Looked,
@@ -34,7 +32,7 @@ from lifecycle.deploy.verification_model import (
     Verification,
     Wake,
 )
-from lifecycle.deploy.verification_moves import Ask, Certify, Decision, Displace, Effect, Lapse, Rouse
+from lifecycle.deploy.verification.moves import Ask, Certify, Decision, Displace, Effect, Lapse, Rouse
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable, Role

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from lifecycle import ids
 from lifecycle.db import Connection, Database, Row
 from lifecycle.deploy import routing_store
-from lifecycle.deploy import verification_rules as rules
 from lifecycle.deploy.model import Environment
-from lifecycle.deploy.verification_model import Purpose, Question, Ruling, Sight, Status
-from lifecycle.deploy.verification_rules import Claim
+from lifecycle.deploy.verification import rules
+from lifecycle.deploy.verification.model import Purpose, Question, Ruling, Sight, Status
+from lifecycle.deploy.verification.rules import Claim
 
 
 class Refusal(StrEnum):

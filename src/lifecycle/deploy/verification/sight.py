@@ -13,9 +13,9 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from lifecycle.certs.dns import Absent, Found, NameServers, Resolver, Unresolved
-from lifecycle.deploy import verification_rules as rules
-from lifecycle.deploy.verification_model import Sight
-from lifecycle.deploy.verification_rules import Facts, Ways
+from lifecycle.deploy.verification import rules
+from lifecycle.deploy.verification.model import Sight
+from lifecycle.deploy.verification.rules import Facts, Ways
 
 # More than anybody needs, fewer than resolvers follow.
 _MOST_ALIASES = 8

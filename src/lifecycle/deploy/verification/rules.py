@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from lifecycle.certs.names import Identifier, registered_domain
 from lifecycle.deploy.model import Environment
-from lifecycle.deploy.verification_model import Condition, Former, Purpose, Ruling, Seen, Sight, Status
+from lifecycle.deploy.verification.model import Condition, Former, Purpose, Ruling, Seen, Sight, Status
 from lifecycle.errors import Code, LifecycleError
 
 # Like `_acme-challenge` (RFC 8555, section 8.4): an underscore keeps it apart from host names (RFC 8552).

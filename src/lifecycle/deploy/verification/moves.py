@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from lifecycle.deploy.verification_model import (
+from lifecycle.deploy.verification.model import (
     Begin,
     Forget,
     Looked,
@@ -131,7 +131,8 @@ def looked(before: Verification, message: Looked, *, now: datetime, certifies: b
     if before.removed or before.token != message.token:
         return Decision(before)
     if ruling.gone:
-        return Decision(before.model_copy(update={"removed": True, "countdown": before.countdown.disarm()}))
+        # By a purge, or by a removal whose message is still under way: that one is to be recorded.
+        return Decision(before.model_copy(update={"countdown": before.countdown.disarm()}))
     if ruling.version <= before.version:
         return Decision(before)
     effects: list[Effect] = []
