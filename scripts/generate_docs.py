@@ -58,6 +58,7 @@ Every error is a problem document; [errors.md](errors.md) lists the codes.
 
 _TYPES = {
     "bool": "true or false",
+    "float": "number",
     "int": "whole number",
     "Path": "path",
     "SecretStr": "text, secret",

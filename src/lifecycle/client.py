@@ -22,6 +22,8 @@ from lifecycle.deploy.standby import KeepRunning, Kept, ScheduleStop, Standby
 from lifecycle.deploy.verification.model import Retry, Verification
 from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import Code, LifecycleError
+from lifecycle.notifications.model import Resend, Resent
+from lifecycle.observability import traces
 from lifecycle.rotation import KEY as ROTATION_KEY
 from lifecycle.rotation import Rotation, StartRotation
 from lifecycle.scheduler import purge
@@ -297,6 +299,10 @@ class Client:
             async with asyncio.timeout(_REVOKE_DEADLINE.total_seconds()):
                 await self._engine.revoke(idempotency_key)
 
+    async def resend(self, message: Resend) -> Resent:
+        """Have a delivery begin again."""
+        return await self._call("Outbox/resend", message, Resent)
+
     async def _project(
         self,
         project: str,
@@ -311,7 +317,7 @@ class Client:
     async def _call(
         self, path: str, argument: BaseModel | None, answer: type[T], idempotency_key: str | None = None
     ) -> T:
-        headers = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
+        headers = {**traces.headers(), **({} if idempotency_key is None else {"idempotency-key": idempotency_key})}
         body = None
         if argument is not None:
             headers["content-type"] = "application/json"

@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import restate
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from restate.server import install_shutdown_hook
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from lifecycle import resources
 from lifecycle.certs.authority_service import authority_service
@@ -29,6 +32,8 @@ from lifecycle.deploy.routing import routing_service
 from lifecycle.deploy.standby import standby_service
 from lifecycle.deploy.verification.service import domain_look, domain_verification
 from lifecycle.ledger.service import ledger
+from lifecycle.notifications.notifier import notifier, outbox
+from lifecycle.observability import invocations, measures, state
 from lifecycle.registration import keep_registered
 from lifecycle.rotation import key_rotation
 from lifecycle.scheduler.projects import project_service
@@ -54,6 +59,8 @@ SERVICES = (
     authority_service,
     key_rotation,
     ledger,
+    notifier,
+    outbox,
     reconciler,
 )
 
@@ -79,6 +86,7 @@ def registered_url(settings: Settings) -> str:
 
 def worker(settings: Settings) -> Starlette:
     """The ASGI application of the worker. It registers itself for as long as it runs."""
+    invocations.watch(SERVICES)
     services = restate.app(SERVICES, identity_keys=list(settings.restate_identity_keys) or None)
 
     @asynccontextmanager
@@ -94,4 +102,13 @@ def worker(settings: Settings) -> Starlette:
             with contextlib.suppress(asyncio.CancelledError):
                 await registration
 
-    return Starlette(lifespan=lifespan, routes=[Mount("/", app=services)])
+    return Starlette(lifespan=lifespan, routes=[Route("/metrics", _metrics), Mount("/", app=services)])
+
+
+async def _metrics(_: Request) -> Response:
+    """What this worker counted, and what it sees of certificates, rate limits and its gateway."""
+    available = resources.current()
+    registry = CollectorRegistry()
+    await state.of_worker(available.db, available.authorities, available.gateway, registry)
+    text = generate_latest(registry) + generate_latest(measures.REGISTRY)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lifecycle.certs.authorities import accounts
 from lifecycle.db import Connection, Database
+from lifecycle.notifications import targets_store
 from lifecycle.receipts import signing
 
 
@@ -80,6 +81,19 @@ COLUMNS: Sequence[Column] = (
         "AND sealed_next_key IS NOT NULL ORDER BY ca LIMIT %s",
         replace="UPDATE acme_accounts SET sealed_next_key = %s WHERE ca = %s AND sealed_next_key = %s",
         bound_to=accounts.bound_to,
+    ),
+    Column(
+        name="webhooks.sealed_secret",
+        page="SELECT id, sealed_secret AS sealed FROM webhooks WHERE id > %s ORDER BY id LIMIT %s",
+        replace="UPDATE webhooks SET sealed_secret = %s WHERE id = %s AND sealed_secret = %s",
+        bound_to=targets_store.bound_to,
+    ),
+    Column(
+        name="webhooks.sealed_former_secret",
+        page="SELECT id, sealed_former_secret AS sealed FROM webhooks WHERE id > %s "
+        "AND sealed_former_secret IS NOT NULL ORDER BY id LIMIT %s",
+        replace="UPDATE webhooks SET sealed_former_secret = %s WHERE id = %s AND sealed_former_secret = %s",
+        bound_to=targets_store.bound_to,
     ),
 )
 

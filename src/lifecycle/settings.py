@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, IPvAnyAddress, SecretStr, model_validator
+from pydantic import Field, IPvAnyAddress, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lifecycle.durations import Duration
@@ -176,6 +176,76 @@ class Settings(BaseSettings):
         description="TOML file with certificate authorities, DNS resolvers and zones; see `docs/certificates.md`. "
         "Empty: no certificates.",
     )
+    certificates_warn_share: float = Field(
+        default=0.02,
+        gt=0,
+        le=0.5,
+        description="Part of a served certificate's life with which left the reconciler alarms, 0.02 for a fiftieth. "
+        "Renewals are never later than at a twentieth.",
+    )
+    webhook_private_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        default=(),
+        description="Networks that are not public and that webhooks may be in (`10.0.0.0/8`, comma separated). Where "
+        "there are any, webhooks may have `http://` URLs too. Empty: public addresses and `https://` only.",
+    )
+    webhook_timeout: Duration = Field(
+        default=timedelta(seconds=15),
+        ge=timedelta(milliseconds=100),
+        le=timedelta(seconds=60),
+        description="How long a webhook may take to answer.",
+    )
+    webhook_disable_after: Duration = Field(
+        default=timedelta(days=5),
+        gt=timedelta(0),
+        description="How long a webhook may fail; it is disabled with the next delivery to it that is given up.",
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server: `smtp://host:25`, `smtp://user:password@host:587` (with STARTTLS) or "
+        "`smtps://user:password@host`. Empty: no mail.",
+    )
+    smtp_url_file: Path | None = Field(default=None, description="File with the same URL, instead of the variable.")
+    smtp_timeout: Duration = Field(
+        default=timedelta(seconds=20),
+        ge=timedelta(milliseconds=100),
+        le=timedelta(seconds=60),
+        description="How long the mail server may take for each of its answers.",
+    )
+    mail_from: str = Field(
+        default="Lifecycle <lifecycle@localhost.localdomain>",
+        max_length=300,
+        pattern=r"^[^\x00-\x1f\x7f]*@[^\x00-\x1f\x7f]+$",
+        description="Who mail is from: an address, with or without a name.",
+    )
+    notification_workspace: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Name of the workspace that is told of alarms about the installation itself, such as an engine "
+        "that does not answer. Empty: those are only shown by `lifecycle doctor` and the metrics.",
+    )
+    notification_retry_first: Duration = Field(
+        default=timedelta(seconds=5),
+        gt=timedelta(0),
+        description="Pause after the first failure of a delivery; each following one is four times as long, up to six "
+        "hours.",
+    )
+    notification_retry_span: Duration = Field(
+        default=timedelta(days=3),
+        gt=timedelta(0),
+        le=timedelta(days=30),
+        description="How long a delivery is tried before it is given up.",
+    )
+    notification_keep: Duration = Field(
+        default=timedelta(days=30),
+        ge=timedelta(days=1),
+        description="How long deliveries that are over stay listed.",
+    )
+    log_format: str = Field(
+        default="auto",
+        pattern="^(auto|json|text)$",
+        description="How API and worker write log lines: `json`, `text`, or `auto`, which is text on a terminal and "
+        "JSON elsewhere.",
+    )
     key_cache_ttl: Duration = Field(
         default=timedelta(seconds=15),
         ge=timedelta(0),
@@ -198,9 +268,12 @@ class Settings(BaseSettings):
         keys = _content(values.get("restate_identity_key_file")) or values.get("restate_identity_keys")
         if isinstance(keys, str):
             values["restate_identity_keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
-        addresses = values.get("gateway_addresses")
-        if isinstance(addresses, str):
-            values["gateway_addresses"] = tuple(one.strip() for one in addresses.split(",") if one.strip())
+        if smtp_url := _content(values.get("smtp_url_file")):
+            values["smtp_url"] = smtp_url
+        for name in ("gateway_addresses", "webhook_private_networks"):
+            listed = values.get(name)
+            if isinstance(listed, str):
+                values[name] = tuple(one.strip() for one in listed.split(",") if one.strip())
         return values
 
     @model_validator(mode="after")

@@ -188,7 +188,7 @@ async def _deleted(api: Api, project: str) -> dict[str, Any] | None:
 
 
 async def test_metrics_say_what_is_pending_and_what_is_wrong(api: Api, slug: str) -> None:
-    """Monitoring sees pending actions by state, findings, and whether all parts answer."""
+    """Monitoring sees pending actions by kind and state, findings, and whether all parts answer."""
     project = await api.project(slug)
     await api.schedule(project, slug, "72h")
 
@@ -197,7 +197,7 @@ async def test_metrics_say_what_is_pending_and_what_is_wrong(api: Api, slug: str
         samples = {
             line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line[0] != "#"
         }
-        return samples if samples.get('lifecycle_actions{state="pending"}', 0) >= 1 else {}
+        return samples if samples.get('lifecycle_actions{kind="project-deletion",state="pending"}', 0) >= 1 else {}
 
     samples = await eventually(measured, within=10)
 

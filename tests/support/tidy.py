@@ -27,6 +27,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "scheduler.entries",
         "scheduler.model",
         "ledger.entry",
+        "ledger.icalendar",
         "certs.names",
         "certs.decision",
         "certs.endings",
@@ -48,6 +49,9 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "deploy.sentinel",
         "deploy.verification.model",
         "deploy.verification.moves",
+        "notifications.events",
+        "notifications.letters",
+        "notifications.model",
         "*.rules",
     ),
     "outside": (
@@ -82,6 +86,12 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "deploy.routing_store",
         "deploy.steps",
         "deploy.verification.sight",
+        "notifications.attempts",
+        "notifications.mail",
+        "notifications.standard_webhooks",
+        "notifications.targets_store",
+        "notifications.webhooks",
+        "observability.*",
         "precedence",
         "receipts.signing",
         "resources",
@@ -109,6 +119,7 @@ SQL_ELSEWHERE = {
 ENVIRONMENT_ELSEWHERE = {
     "dev/process.py": "hands the environment on to a child",
     "dev/servers.py": "looks for programs on the PATH",
+    "observability/traces.py": "asks whether OpenTelemetry is wanted, which reads its own variables",
 }
 
 _SQL = re.compile(

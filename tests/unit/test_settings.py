@@ -94,6 +94,7 @@ SECRETS = {
     "database_url": "mysql://lifecycle:hunter2@db/lifecycle",
     "api_key": "lck_hunter2",
     "key_encryption_keys": "one:hunter2",
+    "smtp_url": "smtps://lifecycle:hunter2@mail",
 }
 
 

@@ -11,9 +11,11 @@ from lifecycle import resources
 from lifecycle.api import (
     actions,
     authorities,
+    calendar,
     certificates,
     challenges,
     deletions,
+    deliveries,
     deployments,
     domains,
     keys,
@@ -21,12 +23,15 @@ from lifecycle.api import (
     problems,
     projects,
     public,
+    recipients,
     records,
+    webhooks,
 )
 from lifecycle.api.context import Context
 from lifecycle.api.limits import Limits
 from lifecycle.client import Client
 from lifecycle.engine import Engine
+from lifecycle.observability.requests import Watched
 from lifecycle.settings import Settings
 from lifecycle.vault import Vault
 
@@ -47,8 +52,12 @@ _ROUTES = (
     certificates,
     many_certificates,
     actions,
+    calendar,
     authorities,
     records,
+    webhooks,
+    deliveries,
+    recipients,
     keys,
     public,
     challenges,
@@ -91,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # A little more than any single wait inside, so that the inner answer, which knows more, comes first.
     app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1.5))
+    app.add_middleware(Watched)  # added last, it is the outermost
     for module in _ROUTES:
         app.include_router(module.router)
     return app

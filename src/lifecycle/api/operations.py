@@ -1,6 +1,7 @@
 """What can be done with a pending action, by kind; used by the action routes and by each kind's own."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from lifecycle.deploy import standby
 from lifecycle.deploy.standby import KeepRunning, ScheduleStop
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor
+from lifecycle.observability import measures
 from lifecycle.scheduler import entries
 from lifecycle.scheduler.model import CancelDeletion, ExpediteDeletion, RescheduleDeletion
 
@@ -40,9 +42,10 @@ async def project_of(context: Context, actor: Actor, key: str) -> str:
 
 async def cancel_deletion(context: Context, actor: Actor, project: str, generation: int | None) -> CancelAnswer:
     """Cancel the deletion of a project."""
-    project = await context.project_id(actor, project)
-    command = CancelDeletion(actor=actor, now=clock.now(), generation=generation)
-    cancelled = await context.client.cancel_deletion(project, command)
+    with _counted(entries.KIND):
+        project = await context.project_id(actor, project)
+        command = CancelDeletion(actor=actor, now=clock.now(), generation=generation)
+        cancelled = await context.client.cancel_deletion(project, command)
     return CancelAnswer.model_validate(cancelled.model_dump())
 
 
@@ -81,9 +84,10 @@ async def deployment_of(context: Context, actor: Actor, key: str) -> str:  # noq
 
 async def keep_running(context: Context, actor: Actor, deployment: str, generation: int | None) -> CancelAnswer:
     """Cancel the stop of a deployment."""
-    kept = await context.client.keep_running(
-        deployment, KeepRunning(actor=actor, now=clock.now(), generation=generation)
-    )
+    with _counted(standby.KIND):
+        kept = await context.client.keep_running(
+            deployment, KeepRunning(actor=actor, now=clock.now(), generation=generation)
+        )
     return CancelAnswer(outcome="cancelled", generation=kept.generation, cancelled_at=kept.cancelled_at)
 
 
@@ -117,8 +121,9 @@ async def domain_of(context: Context, actor: Actor, key: str) -> str:  # noqa: A
 
 async def cancel_renewal(context: Context, actor: Actor, domain: str, generation: int | None) -> CancelAnswer:
     """Cancel the next renewal of a certificate."""
-    act = certs.Act(actor=actor, now=clock.now(), generation=generation)
-    cancelled = await context.client.cancel_renewal(key_of(domain), act)
+    with _counted(certs.KIND):
+        act = certs.Act(actor=actor, now=clock.now(), generation=generation)
+        cancelled = await context.client.cancel_renewal(key_of(domain), act)
     return CancelAnswer(outcome="cancelled", generation=cancelled.generation, cancelled_at=cancelled.cancelled_at)
 
 
@@ -142,6 +147,17 @@ async def run_renewal(
         idempotency_key=idempotency(actor, idempotency_key, "run", key, str(generation)),
     )
     return await answer(context, key, certificate)
+
+
+@contextmanager
+def _counted(kind: str) -> Iterator[None]:
+    """The block cancels an action of this kind; what comes of it is counted."""
+    try:
+        yield
+    except LifecycleError as error:
+        measures.CANCELS.labels(kind, error.code.value).inc()
+        raise
+    measures.CANCELS.labels(kind, "cancelled").inc()
 
 
 def _due_at(body: DeletionMove) -> datetime:

@@ -1,12 +1,14 @@
 """What needs no API key: health, metrics, error pages, and the page behind a cancel link."""
 
 from html import escape
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
+from lifecycle import clock
 from lifecycle.access import links
 from lifecycle.api import problems
 from lifecycle.api.context import ContextOf
@@ -16,9 +18,9 @@ from lifecycle.db import DatabaseDownError
 from lifecycle.engine import EngineDownError
 from lifecycle.errors import CATALOG, Code, LifecycleError, explanation
 from lifecycle.health import check, clock_difference
-from lifecycle.ledger import store
-from lifecycle.ledger.entry import ActionState
 from lifecycle.models import Actor, Role
+from lifecycle.observability import measures, state
+from lifecycle.scheduler.model import Deletion, Phase, Read
 from lifecycle.scheduler.reconciler import ReconcilerState
 
 router = APIRouter(tags=["public"])
@@ -71,19 +73,17 @@ async def readyz(context: ContextOf, response: Response) -> dict[str, bool]:
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
 async def metrics(context: ContextOf) -> Response:
-    """Pending actions by state, what the reconciler found, and whether database and engine answer."""
+    """What is pending and what is late, what was found, which parts answer, and what this process counted."""
     registry = CollectorRegistry()
     up = Gauge("lifecycle_up", "Whether a part answers.", ["part"], registry=registry)
     try:
-        counts = await store.count_open(context.db)
+        late_after = context.settings.deletion_overdue_after
+        await state.actions(context.db, registry, overdue_after=late_after, now=clock.now())
+        await state.certificates(context.db, registry)
     except DatabaseDownError:
         up.labels("database").set(0)
     else:
         up.labels("database").set(1)
-        pending = Gauge("lifecycle_actions", "Open actions by state.", ["state"], registry=registry)
-        for state in ActionState:
-            if state.is_open:
-                pending.labels(state.value).set(counts.get(state.value, 0))
     try:
         found = await context.client.findings()
     except LifecycleError:
@@ -99,7 +99,8 @@ async def metrics(context: ContextOf) -> Response:
         up.labels("engine").set(1)
         clocks = Gauge("lifecycle_clock_difference_seconds", "Between this API and the engine.", registry=registry)
         clocks.set(difference.total_seconds())
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    text = generate_latest(registry) + generate_latest(measures.REGISTRY)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/errors/{code}", summary="Explain an error code")
@@ -117,12 +118,21 @@ async def explain(
 
 @router.get("/cancel/{token}", summary="Page of a cancel link", response_class=HTMLResponse, responses=_PAGE_RESPONSES)
 async def cancel_page(token: Token, context: ContextOf) -> HTMLResponse:
-    """Shows a page with one button; opening it changes nothing, since mail scanners open links."""
+    """Shows a page with one button, or what happened instead.
+
+    Opening it changes nothing, since mail scanners open links.
+    """
     try:
         link = links.parse(context.vault, token)
+        deletion = await context.client.deletion(link.project, Read(workspace=link.workspace))
     except LifecycleError as error:
-        return _page("This link is not valid", f"{error.message} {error.hint}", status=error.status_code)
-    return _page("Cancel this deletion?", f"The deletion of project {link.project} is scheduled.", more=_BUTTON)
+        title = "This link is not valid" if error.code is Code.CANCEL_LINK_INVALID else "Not to be said now"
+        return _page(title, f"{error.message} {error.hint}", status=error.status_code)
+    due_at = deletion.countdown.due_at
+    if deletion.phase is not Phase.SCHEDULED or deletion.generation != link.generation or due_at is None:
+        return _page("This link is over", _instead(link, deletion), status=HTTPStatus.GONE)
+    text = f"Project {link.project} will be deleted at {due_at:%F %T} UTC."
+    return _page("Cancel this deletion?", text, more=_BUTTON)
 
 
 @router.post("/cancel/{token}", summary="Use a cancel link", response_class=HTMLResponse, responses=_PAGE_RESPONSES)
@@ -135,6 +145,28 @@ async def use_cancel_link(token: Token, context: ContextOf) -> HTMLResponse:
     except LifecycleError as error:
         return _page("Not cancelled by this link", f"{error.message} {error.hint}", status=error.status_code)
     return _page("Cancelled", f"Project {link.project} stays. Cancelled at {cancelled.cancelled_at:%F %T} UTC.")
+
+
+def _instead(link: links.CancelLink, deletion: Deletion) -> str:
+    """What happened to the deletion that a link of before would have cancelled."""
+    project, due_at, cancelled = link.project, deletion.countdown.due_at, deletion.cancellation
+    match deletion.phase:
+        case Phase.DELETED if deletion.deleted_at is not None:
+            return f"Project {project} was deleted at {deletion.deleted_at:%F %T} UTC."
+        case Phase.PURGING | Phase.DELETED:
+            return f"The deletion of project {project} has begun, and can no longer be cancelled."
+        case Phase.SCHEDULED if due_at is not None:
+            return (
+                f"The deletion that it was for was moved, or cancelled and scheduled again. Project {project} will now "
+                f"be deleted at {due_at:%F %T} UTC; cancel that with the newest link, or in Lifecycle."
+            )
+        case _ if cancelled is not None:
+            return (
+                f"The deletion of project {project} was cancelled at {cancelled.cancelled_at:%F %T} UTC "
+                f"by {cancelled.cancelled_by}."
+            )
+        case _:
+            return f"No deletion of project {project} is scheduled."
 
 
 def _measure_reconciler(found: ReconcilerState, registry: CollectorRegistry) -> None:

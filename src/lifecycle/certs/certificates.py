@@ -17,6 +17,7 @@ from lifecycle import clock, ids, policies
 from lifecycle.certs import entries, events, issuance, renewal_info, revocation, rules
 from lifecycle.certs.decision import Decision, Effect, Halt, Issue, Look, LookLater, Recall, Rouse
 from lifecycle.certs.model import (
+    KIND,
     Act,
     Advised,
     Cancelled,
@@ -32,6 +33,7 @@ from lifecycle.certs.model import (
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable
+from lifecycle.observability import measures
 
 CERTIFICATE = "certificate"
 
@@ -99,7 +101,11 @@ async def look(ctx: ObjectContext, act: Act) -> Certificate:
 async def renewal_due(ctx: ObjectContext, wake: Wake) -> None:
     """The time of the next renewal or attempt may have come."""
     now, fresh = await _now(ctx), _fresh(ctx)
-    await _decide(ctx, lambda before: events.renewal_due(ctx.key(), before, wake.generation, now=now, fresh=fresh))
+    before = await _read(ctx)
+    decision = events.renewal_due(ctx.key(), before, wake.generation, now=now, fresh=fresh)
+    after = _carry_out_all(ctx, before, decision)
+    begins = any(isinstance(effect, Issue) for effect in decision.effects)
+    measures.woken(KIND, before.countdown, after.countdown, begun_at=now if begins else None)
 
 
 @certificate_service.handler(ingress_private=True)
@@ -119,7 +125,10 @@ async def advised(ctx: ObjectContext, message: Advised) -> None:
 async def settle(ctx: ObjectContext, message: Settled) -> None:
     """An issuance ended."""
     now, chance = await _now(ctx), ctx.random().random()
-    await _decide(ctx, lambda before: events.settle(ctx.key(), before, message, now=now, random=chance))
+    before = await _read(ctx)
+    _carry_out_all(ctx, before, events.settle(ctx.key(), before, message, now=now, random=chance))
+    if before.running is not None and before.running.issuance == message.issuance:
+        measures.issued(message.outcome.ending.value, before.running.begun_at, now)
 
 
 @certificate_service.handler(ingress_private=True)

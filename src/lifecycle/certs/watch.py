@@ -88,8 +88,14 @@ class Troubles(NamedTuple):
     running_out: tuple[RunningOut, ...] = ()
 
 
-async def look(engine: Engine, db: Database, *, now: datetime) -> Troubles:
+async def look(engine: Engine, db: Database, *, now: datetime, warn_share: float) -> Troubles:
     """Look once. While the database is down, lives are not looked at; doctor says that it is down.
+
+    Args:
+        engine: whose tables are read.
+        db: where the certificates are.
+        now: the present moment.
+        warn_share: the part of a certificate's life, between 0 and 1, with which left a person has to know.
 
     Raises:
         EngineDownError: the engine does not answer.
@@ -100,7 +106,7 @@ async def look(engine: Engine, db: Database, *, now: datetime) -> Troubles:
             LostIssuance(row["domain"], row["workspace"], row["issuance"], int(row["run"]))
             for row in await engine.query(_LOST)
         ),
-        running_out=tuple(await _running_out(db, now)),
+        running_out=tuple(await _running_out(db, now, warn_share)),
     )
 
 
@@ -127,9 +133,9 @@ async def _look_for_missing(engine: Engine) -> Sequence[MissingRenewal]:
     ]
 
 
-async def _running_out(db: Database, now: datetime) -> Sequence[RunningOut]:
+async def _running_out(db: Database, now: datetime, share: float) -> Sequence[RunningOut]:
     try:
-        found = await store.running_out(db, now=now)
+        found = await store.running_out(db, now=now, share=share)
     except DatabaseDownError:
         return []
     return [

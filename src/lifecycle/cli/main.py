@@ -12,10 +12,12 @@ from rich.markup import escape
 from lifecycle.cli import (
     actions,
     authorities,
+    calendar,
     certificates,
     deployments,
     domains,
     keys,
+    notifications,
     output,
     projects,
     receipts,
@@ -47,6 +49,10 @@ app.add_typer(deployments.app, name="deployment")
 app.add_typer(domains.app, name="domain")
 app.add_typer(certificates.app, name="cert")
 app.add_typer(actions.app, name="actions")
+app.add_typer(calendar.app, name="calendar")
+app.add_typer(notifications.webhook_app, name="webhook")
+app.add_typer(notifications.delivery_app, name="delivery")
+app.add_typer(notifications.recipient_app, name="recipient")
 app.add_typer(receipts.app, name="receipt")
 app.add_typer(keys.app, name="key")
 app.add_typer(keys.vault_app, name="vault")

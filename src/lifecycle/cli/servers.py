@@ -4,7 +4,6 @@ What only a server needs is imported by the command that needs it: a second that
 """
 
 import asyncio
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +43,7 @@ def api() -> None:
     from lifecycle.api.app import create_app
 
     settings = _with_authorities(_with_key_ring(Settings()))
-    _log_to_stderr()
+    _tell_about("lifecycle-api", settings)
     _serve(create_app(settings), settings.api_host, settings.api_port, behind_proxy=True)
 
 
@@ -53,7 +52,7 @@ def worker() -> None:
     from lifecycle import endpoint
 
     settings = _with_authorities(_with_key_ring(Settings()))
-    _log_to_stderr()
+    _tell_about("lifecycle-worker", settings)
     _serve(endpoint.worker(settings), settings.worker_host, settings.worker_port, behind_proxy=False)
 
 
@@ -242,9 +241,16 @@ def _serve(app: Any, host: str, port: int, *, behind_proxy: bool) -> None:
     )
 
 
-def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S%z",
-    )
+def _tell_about(name: str, settings: Settings) -> None:
+    """Log to stderr, and trace if that is wanted."""
+    from lifecycle.observability import logs, traces
+
+    logs.to_stderr(settings.log_format)
+    try:
+        traces.begin(name)
+    except traces.NotInstalledError as error:
+        raise CommandError(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT asks for traces, but {error}.",
+            "Install 'lifecycle[otel]', or unset the variable.",
+            refusal=True,
+        ) from error

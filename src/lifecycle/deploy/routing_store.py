@@ -193,6 +193,12 @@ async def generation(db: Database, project: str) -> int:
     return 0 if row is None else int(row["routing_generation"])
 
 
+async def generations(db: Database) -> Mapping[str, int]:
+    """The number of the newest change of every project that has routes."""
+    rows = await db.all("SELECT id, routing_generation FROM projects WHERE routing_generation > 0")
+    return {row["id"]: int(row["routing_generation"]) for row in rows}
+
+
 async def configs(db: Database, project: str) -> Mapping[str, SentinelConfig]:
     """What the gateway is to know of each host of a project."""
     rows = await db.all("SELECT hostname, config FROM sentinel_configs WHERE project_id = %s", project)

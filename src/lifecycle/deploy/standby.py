@@ -17,6 +17,7 @@ from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger.entry import SYSTEM, ActionRow, ActionState, Entry
 from lifecycle.ledger.service import record
 from lifecycle.models import Actor, Durable, Role
+from lifecycle.observability import measures
 from lifecycle.scheduler.countdown import Countdown, Verdict
 
 KIND = "standby-stop"
@@ -142,17 +143,21 @@ async def expire(ctx: ObjectContext, wake: Wake) -> None:
     countdown = standby.countdown
     match countdown.judge(wake.generation, now=now):
         case Verdict.STALE:
-            ctx.set(STANDBY, standby.model_copy(update={"countdown": countdown.count_stale()}))
+            stale = standby.model_copy(update={"countdown": countdown.count_stale()})
+            ctx.set(STANDBY, stale)
+            measures.woken(KIND, countdown, stale.countdown)
         case Verdict.EARLY:
             early = standby.model_copy(update={"countdown": countdown.count_early()})
             ctx.set(STANDBY, early)
             _wake_at(ctx, early)
+            measures.woken(KIND, countdown, early.countdown)
         case Verdict.DUE:
             over = standby.model_copy(update={"countdown": countdown.disarm()})
             _record(ctx, over, "standby.over", ActionState.DONE, now, None, countdown.due_at or now)
             message = Retire(deployment=ctx.key(), now=now)
             # An answer upward is a send by name: an import would make a ring of services that wait for each other.
             ctx.generic_send("DeploymentService", "retire", message.model_dump_json().encode(), key=standby.project)
+            measures.woken(KIND, countdown, over.countdown, begun_at=now)
 
 
 @standby_service.handler(kind="shared", journal_retention=timedelta(0))

@@ -12,13 +12,14 @@ from restate import TerminalError
 from lifecycle.errors.certificates import CERTIFICATES
 from lifecycle.errors.codes import Code, Row
 from lifecycle.errors.general import GENERAL
+from lifecycle.errors.notifications import NOTIFICATIONS
 
 __all__ = ["CATALOG", "Code", "LifecycleError", "Row", "explanation", "parameters", "shown"]
 
 _LONGEST_SHOWN = 253  # the length of a host name
 
 # In the order of the codes, which is that of the documentation.
-_ROWS = {**GENERAL, **CERTIFICATES}
+_ROWS = {**GENERAL, **CERTIFICATES, **NOTIFICATIONS}
 CATALOG: Mapping[Code, Row] = {code: _ROWS[code] for code in Code}
 
 

@@ -53,6 +53,8 @@ class Code(StrEnum):
     DOMAIN_NOT_FOUND = "domain_not_found"
     TOO_MANY_DOMAINS = "too_many_domains"
     CANCEL_LINK_INVALID = "cancel_link_invalid"
+    CALENDAR_LINK_INVALID = "calendar_link_invalid"
+    CALENDAR_LINK_NOT_FOUND = "calendar_link_not_found"
     RECEIPT_INVALID = "receipt_invalid"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -86,6 +88,13 @@ class Code(StrEnum):
     CERTIFICATE_RENEWAL_NOT_SCHEDULED = "certificate_renewal_not_scheduled"
     CERTIFICATE_RENEWAL_TOO_LATE = "certificate_renewal_too_late"
     CERTIFICATE_GENERATION_MISMATCH = "certificate_generation_mismatch"
+    WEBHOOK_NOT_FOUND = "webhook_not_found"
+    WEBHOOK_URL_REFUSED = "webhook_url_refused"
+    WEBHOOK_DISABLED = "webhook_disabled"
+    TOO_MANY_WEBHOOKS = "too_many_webhooks"
+    DELIVERY_NOT_FOUND = "delivery_not_found"
+    RECIPIENT_NOT_FOUND = "recipient_not_found"
+    TOO_MANY_RECIPIENTS = "too_many_recipients"
 
 
 class Row(NamedTuple):

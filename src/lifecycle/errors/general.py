@@ -197,6 +197,16 @@ GENERAL: Mapping[Code, Row] = {
         "This cancel link is not valid.",
         "Copy the whole link, or cancel with 'lifecycle project cancel-delete'.",
     ),
+    Code.CALENDAR_LINK_INVALID: Row(
+        404,
+        "This calendar link is not valid.",
+        "It was revoked, or its person holds no API key any more. Make one with 'lifecycle calendar create'.",
+    ),
+    Code.CALENDAR_LINK_NOT_FOUND: Row(
+        404,
+        "You have no calendar link {link}.",
+        "'lifecycle calendar list' shows them; only an administrator may revoke those of others.",
+    ),
     Code.RECEIPT_INVALID: Row(
         422, "The receipt is not valid: {problem}.", "Fetch it again: GET /v1/tombstones/{{project}}."
     ),

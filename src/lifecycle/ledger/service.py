@@ -1,9 +1,10 @@
 """Ledger: records what happened.
 
-    ProjectService ──one-way──> record ──> audit row, projection rows
+    ProjectService ──one-way──> record ──> audit row, projection rows, delivery rows ──one-way──> Notifier.deliver
 
 The whole handler is one idempotent write, so it needs no journal of its own: it is retried as a whole until
-the database has it. Out of order or twice changes nothing (`Entry.id`, `Entry.sequence`).
+the database has it. Out of order or twice changes nothing (`Entry.id`, `Entry.sequence`). Which deliveries an entry
+has is settled when it is first written, so a repetition sends the same messages.
 """
 
 from datetime import timedelta
@@ -13,6 +14,9 @@ from restate import Context, Service
 from lifecycle import policies, resources
 from lifecycle.access import links
 from lifecycle.ledger.entry import Entry
+from lifecycle.notifications.model import Wake
+from lifecycle.notifications.notifier import deliver
+from lifecycle.observability import measures
 
 ledger = Service(
     "Ledger",
@@ -24,7 +28,7 @@ ledger = Service(
 
 
 @ledger.handler()
-async def record(ctx: Context, entry: Entry) -> None:  # noqa: ARG001  the engine passes a context
+async def record(ctx: Context, entry: Entry) -> None:
     """Write one entry."""
     available = resources.current()
     if entry.cancel_generation is not None and entry.project is not None:
@@ -32,4 +36,7 @@ async def record(ctx: Context, entry: Entry) -> None:  # noqa: ARG001  the engin
         link = links.CancelLink(entry.workspace, entry.project, entry.cancel_generation)
         address = links.url(available.vault, available.settings.api_url, link)
         entry = entry.model_copy(update={"detail": {**entry.detail, "cancel_url": address}})
-    await available.ledger.write(entry)
+    deliveries = await available.ledger.write(entry)
+    measures.TRANSITIONS.labels(entry.action).inc()
+    for delivery in deliveries:
+        ctx.object_send(deliver, delivery, Wake(generation=1))

@@ -1,13 +1,14 @@
 """SQL: audit log and pending actions."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from lifecycle.db import Connection, Database, Row
 from lifecycle.deploy.model import Status
 from lifecycle.ledger.entry import SYSTEM, ActionState, Entry
+from lifecycle.ledger.icalendar import Event
 
 
 class Action(NamedTuple):
@@ -214,10 +215,51 @@ async def find_action(db: Database, *, workspace: str, action_id: str) -> Action
     return None if row is None else _action(row)
 
 
-async def count_open(db: Database) -> dict[str, int]:
-    """How many actions are in each open state, over all workspaces, for metrics."""
-    rows = await db.all("SELECT state, COUNT(*) AS n FROM pending_actions WHERE is_open = 1 GROUP BY state")
-    return {row["state"]: int(row["n"]) for row in rows}
+async def list_events(db: Database, *, workspace: str, closed_since: datetime, limit: int) -> Sequence[Event]:
+    """Open actions, soonest first, then those that were due and closed since a time: at most `limit` of each."""
+    # Two walks along the index of due times; one condition with OR would read every action that ever was.
+    rows = await db.all(
+        "(SELECT * FROM pending_actions WHERE workspace_id = %s AND is_open = 1 ORDER BY due_at, id LIMIT %s) "
+        "UNION ALL (SELECT * FROM pending_actions WHERE workspace_id = %s AND is_open = 0 AND due_at >= %s "
+        "AND updated_at >= %s ORDER BY due_at, id LIMIT %s)",
+        workspace,
+        limit,
+        workspace,
+        closed_since,
+        closed_since,
+        limit,
+    )
+    return [
+        Event(
+            id=row["id"],
+            kind=row["kind"],
+            label=row["label"],
+            state=ActionState(row["state"]),
+            due_at=row["due_at"],
+            generation=int(row["generation"]),
+            sequence=int(row["sequence"]),
+            reason=row["reason"],
+            requested_by=row["requested_by"],
+            changed_at=row["updated_at"],
+        )
+        for row in rows
+    ]
+
+
+async def count_open(db: Database) -> Mapping[tuple[str, str], int]:
+    """How many actions of a kind are in each open state, over all workspaces, for metrics."""
+    rows = await db.all("SELECT kind, state, COUNT(*) AS n FROM pending_actions WHERE is_open = 1 GROUP BY kind, state")
+    return {(row["kind"], row["state"]): int(row["n"]) for row in rows}
+
+
+async def overdue(db: Database, *, before: datetime) -> Mapping[str, tuple[int, datetime]]:
+    """By kind, how many actions were due before a time and only wait, and the oldest due time of these."""
+    rows = await db.all(
+        "SELECT kind, COUNT(*) AS n, MIN(due_at) AS oldest FROM pending_actions "
+        "WHERE is_open = 1 AND due_at < %s AND state = 'pending' GROUP BY kind",
+        before,
+    )
+    return {row["kind"]: (int(row["n"]), row["oldest"]) for row in rows}
 
 
 async def list_audit(

@@ -1,5 +1,7 @@
 """Writes ledger entries in groups: whatever arrives while one transaction runs goes into the next.
 
+The same transaction writes the deliveries that tell people of them.
+
 Each handler still waits until its own entry is committed; only the commit is shared. Alone, a worker under
 load would spend more time in MySQL than on decisions.
 """
@@ -8,9 +10,11 @@ import asyncio
 import logging
 from typing import NamedTuple
 
+from lifecycle import clock
 from lifecycle.db import Connection, Database, DatabaseDownError
 from lifecycle.ledger import store
 from lifecycle.ledger.entry import Entry
+from lifecycle.notifications import store as notifications_store
 
 _LARGEST_GROUP = 200
 # The list may lag by this; a commit for each entry alone would cost more than all the rest of it.
@@ -18,37 +22,48 @@ _GATHER_SECONDS = 0.02
 _log = logging.getLogger(__name__)
 
 
+Deliveries = tuple[str, ...]
+
+
 class _Waiting(NamedTuple):
     entry: Entry
-    done: asyncio.Future[None]
+    done: asyncio.Future[Deliveries]
 
 
 class Writer:
-    """The group commit in front of the ledger's tables."""
+    """The group commit in front of the ledger's tables.
 
-    def __init__(self, db: Database) -> None:
+    Args:
+        db: where they are.
+        mail: whether people can be told by mail.
+    """
+
+    def __init__(self, db: Database, *, mail: bool = False) -> None:
         self._db = db
+        self._mail = mail
         self._queue: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def write(self, entry: Entry) -> None:
-        """Return when `entry` is committed.
+    async def write(self, entry: Entry) -> Deliveries:
+        """Return when `entry` is committed, with the ids of the deliveries that tell people of it.
+
+        They come in the same order, whenever the entry is written again.
 
         Raises:
             DatabaseDownError: it is not, or it is not known; writing it again is safe.
         """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Deliveries] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(entry, done))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
-        await done
+        return await done
 
     async def _drain(self) -> None:
         while self._queue:
             await asyncio.sleep(_GATHER_SECONDS)
             group, self._queue = self._queue[:_LARGEST_GROUP], self._queue[_LARGEST_GROUP:]
             try:
-                await self._commit(group)
+                told = await self._commit(group)
             except DatabaseDownError as error:
                 _fail(group, error)
             except Exception as error:  # noqa: BLE001  one bad entry must not fail its neighbours
@@ -56,7 +71,7 @@ class Writer:
             else:
                 for waiting in group:
                     if not waiting.done.done():
-                        waiting.done.set_result(None)
+                        waiting.done.set_result(told.get(waiting.entry.id, ()))
 
     async def _one_by_one(self, group: list[_Waiting], error: Exception) -> None:
         if len(group) == 1:
@@ -65,18 +80,22 @@ class Writer:
             return
         for waiting in group:
             try:
-                await self._commit([waiting])
+                told = await self._commit([waiting])
             except Exception as single:  # noqa: BLE001  handed to whoever waits for this entry
                 _fail([waiting], single)
             else:
                 if not waiting.done.done():
-                    waiting.done.set_result(None)
+                    waiting.done.set_result(told.get(waiting.entry.id, ()))
 
-    async def _commit(self, group: list[_Waiting]) -> None:
-        async def work(connection: Connection) -> None:
-            await store.record(connection, [waiting.entry for waiting in group])
+    async def _commit(self, group: list[_Waiting]) -> dict[str, Deliveries]:
+        entries = [waiting.entry for waiting in group]
 
-        await self._db.transaction(work)
+        async def work(connection: Connection) -> dict[str, Deliveries]:
+            told = await notifications_store.enqueue(connection, entries, mail=self._mail, now=clock.now())
+            await store.record(connection, entries)
+            return told
+
+        return await self._db.transaction(work)
 
 
 def _fail(group: list[_Waiting], error: Exception) -> None:

@@ -20,6 +20,7 @@ from lifecycle.deploy.model import Follow
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable
+from lifecycle.observability import measures
 from lifecycle.scheduler import deletion_rules as rules
 from lifecycle.scheduler import entries, purge, store
 from lifecycle.scheduler.deletion_rules import Authority, Decision
@@ -197,7 +198,8 @@ async def settle(ctx: ObjectContext, message: Settle) -> None:
     deletion = await ctx.get(DELETION, type_hint=Deletion)
     if project is None or deletion is None:
         return
-    _carry_out(ctx, project, deletion, rules.settle(deletion, message))
+    if _carry_out(ctx, project, deletion, rules.settle(deletion, message)) is not deletion:
+        measures.purged(deletion.started_at, message.deleted_at)
 
 
 @project_service.handler(kind="shared", journal_retention=timedelta(0))
@@ -215,11 +217,13 @@ async def _woken(ctx: ObjectContext, wake: Wake) -> None:
     if project is None or deletion is None:
         return
     if rules.is_stale(deletion, wake.generation):
-        _carry_out(ctx, project, deletion, rules.ignore(deletion))
+        ignored = _carry_out(ctx, project, deletion, rules.ignore(deletion))
+        measures.woken(entries.KIND, deletion.countdown, ignored.countdown)
         return
     look = await ctx.run_typed("look", _look, policies.LOOK.options(Look), deletion=deletion)
     decision = rules.wake(deletion, wake.generation, now=look.now, authority=look.authority)
-    _carry_out(ctx, project, deletion, decision, work_in=look.work_in)
+    after = _carry_out(ctx, project, deletion, decision, work_in=look.work_in)
+    measures.woken(entries.KIND, deletion.countdown, after.countdown, begun_at=look.now if decision.purge else None)
 
 
 async def _load(ctx: ObjectContext, workspace: str) -> tuple[Project, Deletion]:

@@ -9,6 +9,7 @@
     purge too long, invocation stuck, engine unreadable ──> an alarm
     gateway and instances ──> InstanceService.upkeep
     certificates served, challenges left behind ──> CertificateUpkeep
+    deliveries ──> Outbox.upkeep
 
 Object key: `"reconciler"`. An alarm is a finding that people see until it is mended; one about a project goes to
 its audit log as well.
@@ -31,6 +32,7 @@ from lifecycle.certs.upkeep import KEY as CERTIFICATE_UPKEEP
 from lifecycle.certs.upkeep import keep_up
 from lifecycle.certs.watch import LostIssuance, MissingRenewal, RunningOut, Troubles
 from lifecycle.clock import rfc3339
+from lifecycle.db import DatabaseDownError
 from lifecycle.deploy.deployments import settle
 from lifecycle.deploy.instances import UPKEEP, upkeep
 from lifecycle.deploy.model import Settled, Status
@@ -41,6 +43,9 @@ from lifecycle.engine import Deadline, EngineDownError, LostRollout, LostStandby
 from lifecycle.ledger.entry import Entry
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable
+from lifecycle.notifications import targets_store
+from lifecycle.notifications.notifier import upkeep as deliveries_upkeep
+from lifecycle.resources import Resources
 from lifecycle.scheduler.model import Wake
 from lifecycle.scheduler.projects import expire, resume_purge
 
@@ -94,6 +99,7 @@ class Look(Durable):
     certificates: Troubles = Troubles()
     findings: tuple[Finding, ...] = ()
     complete: bool = True
+    operators: str | None = None  # the workspace that is told of what belongs to none
 
 
 @reconciler.handler()
@@ -119,6 +125,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     ctx.object_send(upkeep, UPKEEP, None)
     ctx.service_send(domain_upkeep, None)
     ctx.object_send(keep_up, CERTIFICATE_UPKEEP, None)
+    ctx.service_send(deliveries_upkeep, None)
     look = await ctx.run_typed("look", _look, policies.ENGINE.options(Look))
     since = {(finding.kind, finding.subject): finding.since for finding in state.findings}
     late = {deadline.project: deadline for deadline in (*look.missing, *look.overdue)}
@@ -140,7 +147,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     )
     # What could not be looked at stays as it was.
     findings = seen if look.complete else (*(one for one in state.findings if one.kind != seen[0].kind), *seen)
-    sequence = _announce(ctx, state, findings, look.now)
+    sequence = _announce(ctx, state, findings, look)
     ctx.set(
         STATE,
         state.model_copy(
@@ -171,7 +178,7 @@ def _mend_certificates(ctx: ObjectContext, troubles: Troubles, since: Mapping[tu
             ctx.object_send(certificate_settle, lost.domain, ended)
 
 
-def _announce(ctx: ObjectContext, state: ReconcilerState, found: Sequence[Finding], now: datetime) -> int:
+def _announce(ctx: ObjectContext, state: ReconcilerState, found: Sequence[Finding], look: Look) -> int:
     """Record what is new and what is gone; returns the last sequence number used."""
     before = {(finding.kind, finding.subject): finding for finding in state.findings}
     after = {(finding.kind, finding.subject): finding for finding in found}
@@ -179,16 +186,17 @@ def _announce(ctx: ObjectContext, state: ReconcilerState, found: Sequence[Findin
     changes += [("alarm.cleared", before[one]) for one in sorted(before.keys() - after.keys())]
     sequence = state.sequence
     for action, finding in changes:
-        if finding.workspace is None:
+        workspace = finding.workspace or look.operators
+        if workspace is None:
             continue
         sequence += 1
         entry = Entry(
             id=f"{KEY}.{sequence}",
             sequence=sequence,
-            workspace=finding.workspace,
+            workspace=workspace,
             project=finding.subject if ids.is_project_id(finding.subject) else None,
             action=action,
-            at=now,
+            at=look.now,
             detail={
                 "kind": finding.kind,
                 "subject": finding.subject,
@@ -204,6 +212,7 @@ async def _look() -> Look:
     available = resources.current()
     settings, engine = available.settings, available.engine
     now = clock.now()
+    operators = await _operators(available)
     try:
         # The later of the two clocks decides what is due (design, invariant 3): nothing is woken before both say so.
         now = min(now, await engine.clock())
@@ -213,11 +222,11 @@ async def _look() -> Look:
         lost = await engine.lost_purges(started_before=now - settings.deletion_overdue_after)
         standbys = await engine.missing_standbys()
         rollouts = await engine.lost_rollouts()
-        certificates = await watch.look(engine, available.db, now=now)
+        certificates = await watch.look(engine, available.db, now=now, warn_share=settings.certificates_warn_share)
         stuck = await engine.stuck(retries=_STUCK_AFTER_RETRIES)
     except EngineDownError as error:
         _log.warning("alarm kind=engine_unreadable %s", error)
-        return Look(now=now, findings=(_engine_unreadable(error, now),), complete=False)
+        return Look(now=now, findings=(_engine_unreadable(error, now),), complete=False, operators=operators)
     found = (
         ("timer_missing", missing, "It was armed again; it had been removed, or had failed."),
         ("overdue", overdue, "It was woken again; see 'lifecycle doctor'."),
@@ -239,7 +248,16 @@ async def _look() -> Look:
         rollouts=tuple(rollouts),
         certificates=certificates,
         findings=tuple(findings),
+        operators=operators,
     )
+
+
+async def _operators(available: Resources) -> str | None:
+    name = available.settings.notification_workspace
+    try:
+        return None if name is None else await targets_store.workspace_called(available.db, name)
+    except DatabaseDownError:
+        return None
 
 
 def _finding(kind: str, deadline: Deadline, now: datetime, hint: str) -> Finding:

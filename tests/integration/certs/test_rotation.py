@@ -15,6 +15,7 @@ from lifecycle.certs import issuing
 from lifecycle.certs.authorities import accounts
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Role
+from lifecycle.notifications import targets_store
 from lifecycle.receipts import signing
 from lifecycle.rotation import Rotation, StartRotation, State
 from lifecycle.vault import Vault, VaultError
@@ -52,6 +53,7 @@ async def ring(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         "DELETE FROM certificates WHERE workspace_id = 'ws'",
         "DELETE FROM acme_orders WHERE workspace_id = 'ws'",
         "DELETE FROM deployments WHERE workspace_id = 'ws'",
+        "DELETE FROM webhooks WHERE url = 'https://rotation.test'",
     ):
         await bench.resources.db.execute(statement)
     # Back under the key of the bench, for the tests that come.
@@ -110,6 +112,21 @@ async def _fill(bench: Workbench, ring: Ring) -> None:
             json.dumps({"id": dep, "sealed_variables": sealed[4] if number else None, "slug": 'ö "x"'}),
             now,
         )
+        await _fill_webhook(bench, ring, former=number > 0)
+
+
+async def _fill_webhook(bench: Workbench, ring: Ring, *, former: bool) -> None:
+    hook = ids.new("whk")
+    bound_to = targets_store.bound_to(hook)
+    await bench.resources.db.execute(
+        "INSERT INTO webhooks (id, workspace_id, url, events, sealed_secret, sealed_former_secret, state, created_at, "
+        "created_by) VALUES (%s, %s, 'https://rotation.test', '[]', %s, %s, 'disabled', %s, '')",
+        hook,
+        bench.admin.workspace,
+        _seal(ring, bound_to, f"{hook} secret"),
+        _seal(ring, bound_to, f"{hook} former") if former else None,
+        clock.now(),
+    )
 
 
 def _seal(ring: Ring, bound_to: str, secret: str) -> str:

@@ -99,6 +99,14 @@ class Gateway:
         """
         return await self._threads.run(self._timeout, lambda deadline: self._generation(project, deadline))
 
+    async def generations(self) -> Mapping[str, int]:
+        """The newest change of every project that HAProxy serves.
+
+        Raises:
+            GatewayDownError: it does not answer.
+        """
+        return await self._threads.run(self._timeout, self._generations)
+
     async def version(self) -> str:
         """HAProxy's version.
 
@@ -265,6 +273,11 @@ class Gateway:
         with self._runtime.opened(deadline) as session:
             found = session.value(self._folder.map_path(GENERATIONS), project)
         return int(found) if found is not None and found.isdecimal() else None
+
+    def _generations(self, deadline: float) -> Mapping[str, int]:
+        with self._runtime.opened(deadline) as session:
+            found = session.table(self._folder.map_path(GENERATIONS))
+        return {project: int(number) for project, number in found.items() if number.isdecimal()}
 
     def _version(self, deadline: float) -> str:
         with self._runtime.opened(deadline) as session:

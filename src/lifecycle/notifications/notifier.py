@@ -1,0 +1,130 @@
+"""Notifier: carries each delivery to its target, for days if need be. Outbox: starts what waits.
+
+    Ledger.record ──> Notifier.deliver ──delayed──> deliver ──> …        (one object per delivery)
+    Outbox.resend ──────────┘
+    Reconciler ──> Outbox.upkeep ──> Notifier.deliver                    (what the engine has lost)
+
+Object key: delivery id. Nothing is kept in its state: where a delivery stands is in its row, which people see. The key
+is there so that a delivery is attempted once at a time. A message carries the generation of the row, and an older one
+does nothing. The handler works, and decides nothing that a person waits for; a slow target only makes its own
+deliveries wait.
+
+A worker that dies behind the attempt and before its outcome is written attempts it again, under the same id: that of
+the header `webhook-id`, or the Message-ID of a mail.
+"""
+
+from datetime import timedelta
+
+from restate import Context, ObjectContext, Service, VirtualObject
+
+from lifecycle import clock, policies, resources
+from lifecycle.db import Connection
+from lifecycle.errors import Code, LifecycleError
+from lifecycle.notifications import attempts, store, targets_store
+from lifecycle.notifications.attempts import Mark, Outside
+from lifecycle.notifications.model import (
+    Channel,
+    Found,
+    Noted,
+    Outcome,
+    Resend,
+    Resent,
+    Verdict,
+    Wake,
+    WebhookState,
+)
+from lifecycle.notifications.rules import Patience
+
+# Long after every attempt that is under way has ended.
+_LOST_AFTER = timedelta(minutes=2)
+_BATCH = 500
+
+notifier = VirtualObject(
+    "Notifier",
+    description="Carries deliveries to webhooks and mail servers.",
+    ingress_private=True,
+    journal_retention=timedelta(0),  # the attempts are in the database
+    invocation_retry_policy=policies.DECISION.invocations(),
+)
+outbox = Service(
+    "Outbox",
+    description="Starts deliveries again: on request, and when the engine has lost them.",
+    journal_retention=timedelta(0),
+    invocation_retry_policy=policies.DATABASE.invocations(),
+)
+
+
+@notifier.handler()
+async def deliver(ctx: ObjectContext, wake: Wake) -> None:
+    """Attempt a delivery; after a failure, come back later."""
+    verdict = await ctx.run_typed(
+        "attempt", _attempt, policies.DATABASE.options(Verdict), delivery=ctx.key(), generation=wake.generation
+    )
+    if verdict.outcome is Outcome.STALE:
+        return
+    mark = Mark(ctx.key(), wake.generation, wake.waits, ctx.random().random())
+    noted = await ctx.run_typed("note", _note, policies.DATABASE.options(Noted), mark=mark, verdict=verdict)
+    if noted.again_at is not None:
+        waits = wake.waits + 1 if verdict.outcome is Outcome.BUSY else 0
+        again = Wake(generation=noted.generation, waits=waits)
+        ctx.object_send(deliver, ctx.key(), again, send_delay=clock.until(noted.again_at))
+    for other in noted.others:
+        ctx.object_send(deliver, other, Wake(generation=1))
+
+
+@outbox.handler()
+async def resend(ctx: Context, message: Resend) -> Resent:
+    """Deliver again from the beginning, whatever became of it."""
+    revived = await ctx.run_typed("revive", _revive, policies.DATABASE.options(Resent), message=message)
+    if revived.refused:
+        raise LifecycleError(Code(revived.refused), delivery=message.delivery, webhook=revived.webhook)
+    ctx.object_send(deliver, message.delivery, Wake(generation=revived.generation))
+    return revived
+
+
+@outbox.handler(ingress_private=True)
+async def upkeep(ctx: Context) -> None:
+    """Start what is due and was lost, and forget what is over since long."""
+    found = await ctx.run_typed("look", _look, policies.LOOK.options(Found))
+    for lost in found.lost:
+        ctx.object_send(deliver, lost.delivery, Wake(generation=lost.generation))
+
+
+async def _attempt(delivery: str, generation: int) -> Verdict:
+    return await attempts.attempt(_outside(), delivery=delivery, generation=generation)
+
+
+async def _note(mark: Mark, verdict: Verdict) -> Noted:
+    available = resources.current()
+    settings = available.settings
+    patience = Patience(
+        first=settings.notification_retry_first,
+        span=settings.notification_retry_span,
+        disable_after=settings.webhook_disable_after,
+    )
+    return await attempts.note(available.db, mark, verdict, patience, mail=available.mail.is_set_up)
+
+
+async def _revive(message: Resend) -> Resent:
+    async def work(connection: Connection) -> Resent:
+        row = await store.locked(connection, message.delivery)
+        if row is None or row.workspace != message.actor.workspace:
+            return Resent(generation=0, refused=Code.DELIVERY_NOT_FOUND.value)
+        if row.channel is Channel.WEBHOOK:
+            hook = await targets_store.locked_webhook(connection, row.target, workspace=row.workspace)
+            if hook is None or hook.state is not WebhookState.ENABLED:
+                return Resent(generation=0, refused=Code.WEBHOOK_DISABLED.value, webhook=row.target)
+        return Resent(generation=await store.revive(connection, row, message.now))
+
+    return await resources.current().db.transaction(work)
+
+
+async def _look() -> Found:
+    available, now = resources.current(), clock.now()
+    await store.forget(available.db, before=now - available.settings.notification_keep, limit=_BATCH)
+    return Found(lost=tuple(await store.lost(available.db, before=now - _LOST_AFTER, now=now, limit=_BATCH)))
+
+
+def _outside() -> Outside:
+    available = resources.current()
+    return Outside(available.db, available.vault, available.webhooks, available.mail, available.turns)

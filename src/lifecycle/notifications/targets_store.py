@@ -1,0 +1,202 @@
+"""SQL: webhooks, and people who get mail."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from lifecycle.db import Connection, Database, Row
+from lifecycle.notifications.model import WebhookState
+
+
+class Webhook(NamedTuple):
+    """A webhook; its secrets are sealed for its id.
+
+    Attributes:
+        events: patterns of the types that it gets.
+        sealed_former: the secret before this one, which still signs until `former_until`.
+        reason: why it is disabled; empty when it is not.
+        failing_since: the first failure behind its last success; none when all is well.
+    """
+
+    id: str
+    workspace: str
+    url: str
+    description: str
+    events: tuple[str, ...]
+    sealed_secret: str
+    sealed_former: str | None
+    former_until: datetime | None
+    state: WebhookState
+    reason: str
+    failing_since: datetime | None
+    created_at: datetime
+    created_by: str
+
+
+class Recipient(NamedTuple):
+    """An address, and patterns of the types of events that mail to it is about."""
+
+    address: str
+    events: tuple[str, ...]
+    created_at: datetime
+    created_by: str
+
+
+def bound_to(webhook: str) -> str:
+    """What the secrets of a webhook are sealed for."""
+    return webhook
+
+
+async def insert_webhook(connection: Connection, hook: Webhook) -> None:
+    """Store a new webhook."""
+    await connection.execute(
+        "INSERT INTO webhooks (id, workspace_id, url, description, events, sealed_secret, state, created_at, "
+        "created_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        hook.id,
+        hook.workspace,
+        hook.url,
+        hook.description,
+        json.dumps(hook.events),
+        hook.sealed_secret,
+        hook.state.value,
+        hook.created_at,
+        hook.created_by,
+    )
+
+
+async def count_webhooks(connection: Connection, workspace: str) -> int:
+    """How many a workspace has; nobody adds one until the end of the transaction."""
+    await connection.all("SELECT id FROM workspaces WHERE id = %s FOR UPDATE", workspace)
+    rows = await connection.all("SELECT id FROM webhooks WHERE workspace_id = %s", workspace)
+    return len(rows)
+
+
+async def update_webhook(connection: Connection, hook: Webhook) -> None:
+    """Write what people may change of a webhook."""
+    await connection.execute(
+        "UPDATE webhooks SET url = %s, description = %s, events = %s, state = %s, reason = %s, failing_since = %s, "
+        "sealed_secret = %s, sealed_former_secret = %s, former_until = %s WHERE id = %s",
+        hook.url,
+        hook.description,
+        json.dumps(hook.events),
+        hook.state.value,
+        hook.reason,
+        hook.failing_since,
+        hook.sealed_secret,
+        hook.sealed_former,
+        hook.former_until,
+        hook.id,
+    )
+
+
+async def delete_webhook(connection: Connection, webhook: str) -> None:
+    """Remove a webhook; what was delivered to it stays known."""
+    await connection.execute("DELETE FROM webhooks WHERE id = %s", webhook)
+
+
+async def webhooks(db: Database, workspace: str) -> Sequence[Webhook]:
+    """All webhooks of a workspace, newest first."""
+    rows = await db.all("SELECT * FROM webhooks WHERE workspace_id = %s ORDER BY id DESC", workspace)
+    return [_webhook(row) for row in rows]
+
+
+async def find_webhook(db: Database, webhook: str, *, workspace: str) -> Webhook | None:
+    """One webhook of a workspace."""
+    row = await db.one("SELECT * FROM webhooks WHERE id = %s AND workspace_id = %s", webhook, workspace)
+    return None if row is None else _webhook(row)
+
+
+async def locked_webhook(connection: Connection, webhook: str, *, workspace: str) -> Webhook | None:
+    """One webhook of a workspace, which nobody else changes until the end of the transaction."""
+    row = await connection.one(
+        "SELECT * FROM webhooks WHERE id = %s AND workspace_id = %s FOR UPDATE", webhook, workspace
+    )
+    return None if row is None else _webhook(row)
+
+
+async def note_success(connection: Connection, webhook: str) -> None:
+    """It took a message."""
+    await connection.execute(
+        "UPDATE webhooks SET failing_since = NULL WHERE id = %s AND failing_since IS NOT NULL", webhook
+    )
+
+
+async def note_failure(connection: Connection, webhook: str, at: datetime) -> None:
+    """It did not take a message."""
+    await connection.execute(
+        "UPDATE webhooks SET failing_since = %s WHERE id = %s AND failing_since IS NULL", at, webhook
+    )
+
+
+async def count_other_recipients(connection: Connection, workspace: str, address: str) -> int:
+    """How many others are set in a workspace; nobody sets one until the end of the transaction."""
+    await connection.all("SELECT id FROM workspaces WHERE id = %s FOR UPDATE", workspace)
+    rows = await connection.all(
+        "SELECT address FROM recipients WHERE workspace_id = %s AND address <> %s", workspace, address
+    )
+    return len(rows)
+
+
+async def put_recipient(connection: Connection, workspace: str, recipient: Recipient) -> None:
+    """Say what an address gets."""
+    await connection.execute(
+        "INSERT INTO recipients (workspace_id, address, events, created_at, created_by) VALUES (%s, %s, %s, %s, %s) "
+        "ON DUPLICATE KEY UPDATE events = VALUES(events)",
+        workspace,
+        recipient.address,
+        json.dumps(recipient.events),
+        recipient.created_at,
+        recipient.created_by,
+    )
+
+
+async def delete_recipient(connection: Connection, workspace: str, address: str) -> bool:
+    """Forget an address; whether there was one."""
+    found = await connection.execute(
+        "DELETE FROM recipients WHERE workspace_id = %s AND address = %s", workspace, address
+    )
+    return bool(found)
+
+
+async def recipients(db: Database, workspace: str) -> Sequence[Recipient]:
+    """The addresses of a workspace that somebody set, in order."""
+    rows = await db.all("SELECT * FROM recipients WHERE workspace_id = %s ORDER BY address", workspace)
+    return [
+        Recipient(row["address"], tuple(json.loads(row["events"])), row["created_at"], row["created_by"])
+        for row in rows
+    ]
+
+
+async def administrators(db: Database, workspace: str) -> Sequence[str]:
+    """The people behind the valid administrator keys of a workspace."""
+    rows = await db.all(
+        "SELECT DISTINCT person FROM api_keys WHERE workspace_id = %s AND role = 'administrator' "
+        "AND revoked_at IS NULL ORDER BY person",
+        workspace,
+    )
+    return [str(row["person"]) for row in rows]
+
+
+async def workspace_called(db: Database, name: str) -> str | None:
+    """The id of the workspace with this name."""
+    row = await db.one("SELECT id FROM workspaces WHERE name = %s", name)
+    return None if row is None else str(row["id"])
+
+
+def _webhook(row: Row) -> Webhook:
+    return Webhook(
+        id=row["id"],
+        workspace=row["workspace_id"],
+        url=row["url"],
+        description=row["description"],
+        events=tuple(json.loads(row["events"])),
+        sealed_secret=row["sealed_secret"],
+        sealed_former=row["sealed_former_secret"],
+        former_until=row["former_until"],
+        state=WebhookState(row["state"]),
+        reason=row["reason"],
+        failing_since=row["failing_since"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+    )

@@ -1,0 +1,1 @@
+"""What a running Lifecycle tells about itself: metrics, logs, traces."""
