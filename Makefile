@@ -39,7 +39,7 @@ acceptance: ## Only the acceptance tests
 	@$(RUN)/pytest tests/acceptance
 
 chaos: setup ## Kill the real servers for minutes and check the history
-	@$(RUN)/pytest tests/chaos tests/integration/deploy -m chaos
+	@$(RUN)/pytest tests/chaos tests/integration/deploy tests/integration/certs -m chaos
 
 fmt: setup ## Format and mend what can be mended
 	@$(RUN)/ruff format --quiet .

@@ -46,6 +46,16 @@ class Points:
             plan.unlink()
 
     @contextmanager
+    def another_certificate(self) -> Iterator[None]:
+        """In the time of the block visitors seem to get another certificate than they should; see `mortal_issuer`."""
+        plan = self._folder / "another"
+        plan.touch()
+        try:
+            yield
+        finally:
+            plan.unlink()
+
+    @contextmanager
     def death_at(self, point: str, when: str) -> Iterator[None]:
         """The worker dies in the time of the block, there and once; an AssertionError when it never came there."""
         plan, deaths = self._folder / "plan.json", self._folder / "deaths"

@@ -16,11 +16,22 @@ _REQUESTS = (
     Resource.ORDER,
     Resource.CERTIFICATE,
 )
+# CI loses each answer once, and that of a new order at either CA; `-m chaos` does the rest.
+_RUNS = [
+    pytest.param(
+        ca,
+        resource,
+        how,
+        id=f"{ca}: {how} {resource.name}",
+        marks=[] if how == "lost answer" and ca == USUAL else pytest.mark.chaos,
+    )
+    for ca in (USUAL, NEWER)
+    for resource in _REQUESTS
+    for how in ("lost answer", "lost request")
+]
 
 
-@pytest.mark.parametrize("how", ["lost answer", "lost request"])
-@pytest.mark.parametrize("resource", _REQUESTS, ids=lambda resource: resource.name)
-@pytest.mark.parametrize("ca", [USUAL, NEWER])
+@pytest.mark.parametrize(("ca", "resource", "how"), _RUNS)
 async def test_a_lost_message_is_not_noticed(desk: Desk, ca: str, resource: Resource, how: str) -> None:
     """Whatever answer or request is lost: one order at the CA, one certificate, one key, served, nothing left."""
     if ca not in desk.stack.wires:
@@ -54,10 +65,11 @@ async def test_an_order_whose_answer_was_lost_is_found_in_the_list_of_the_accoun
     await desk.ask(domain, ca=ca)
     await desk.ends(domain)
 
-    assert wire.count(Resource.NEW_ORDER) == 1
-    assert wire.count(Resource.ORDERS) >= 1
+    assert len(wire.came(Resource.NEW_ORDER)) == 1
+    assert wire.came(Resource.ORDERS)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("challenge", ChallengeType)
 async def test_answers_that_are_lost_again_and_again_only_cost_time(desk: Desk, challenge: ChallengeType) -> None:
     """Each kind of answer is lost once, in one and the same issuance."""

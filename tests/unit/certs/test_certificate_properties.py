@@ -210,7 +210,7 @@ class Story(RuleBasedStateMachine):
             version = _version(assignment, self.now)
         outcome = Outcome(ending=ending, message="no", version=version, until=self.now + timedelta(seconds=seconds))
         before = self.certificate
-        message = Settled(issuance=assignment.issuance, run=assignment.run, outcome=outcome)
+        message = Settled(issuance=assignment.issuance, run=assignment.run, workspace="ws_1", outcome=outcome)
         self.carry_out(events.settle(DOMAIN, before, message, now=self.now, random=chance))
         after = self.certificate
         if ending is not Ending.ISSUED:
