@@ -305,6 +305,14 @@ async def count_of_project(db: Database, project: str) -> int:
     return 0 if row is None else int(row["versions"]) or min(1, int(row["others"]))
 
 
+async def retire_project(db: Database, project: str) -> None:
+    """Say that no certificate of a project is served any more, so that nobody gives one to the gateway again."""
+    await db.execute(
+        "UPDATE certificates SET status = 'former' WHERE project_id = %s AND status = 'served'",
+        project,
+    )
+
+
 async def delete_of_project(connection: Connection, order: PurgeOrder) -> int:
     """Remove a batch of what belongs to the project; returns how many rows."""
     project = order.project.id

@@ -94,6 +94,8 @@ async def _count_certificates(project: str) -> int:
 async def _remove_certificates(order: PurgeOrder) -> None:
     available = resources.current()
     await store.seal_project(available.db, order)
+    # First, for whoever compares the gateway with the database just now would bring back what is removed there.
+    await certificates_store.retire_project(available.db, order.project.id)
     for domain in await certificates_store.domains_of_project(available.db, order.project.id):
         await delivery.withdraw(domain)
     await store.delete_in_batches(available.db, order, certificates_store.delete_of_project)

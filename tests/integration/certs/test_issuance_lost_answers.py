@@ -54,19 +54,22 @@ async def test_a_lost_message_is_not_noticed(desk: Desk, ca: str, resource: Reso
 
 @pytest.mark.parametrize("ca", [USUAL, NEWER])
 async def test_an_order_whose_answer_was_lost_is_found_in_the_list_of_the_account(desk: Desk, ca: str) -> None:
-    """The CA made an order and we never heard of it: it is found again, although other orders are open there."""
+    """The CA made an order and we never heard of it: it is found again, on the last page of many."""
     if ca not in desk.stack.wires:
         pytest.skip("no newer Pebble: 'scripts/setup --tests' could not fetch one")
-    wire, domain, other = desk.wire(ca), fresh_name(), fresh_name()
-    await desk.ask(other, ca=ca)
-    await desk.ends(other)
+    wire, domain = desk.wire(ca), fresh_name()
+    others = [fresh_name() for _ in range(4)]  # Pebble has three on a page, the oldest first
+    for other in others:
+        await desk.ask(other, ca=ca)
+    for other in others:
+        await desk.ends(other)
     wire.forget()
     wire.lose(Resource.NEW_ORDER)
     await desk.ask(domain, ca=ca)
     await desk.ends(domain)
 
     assert len(wire.came(Resource.NEW_ORDER)) == 1
-    assert wire.came(Resource.ORDERS)
+    assert len(wire.came(Resource.ORDERS)) > 1
 
 
 @pytest.mark.chaos

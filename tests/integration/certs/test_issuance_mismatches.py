@@ -68,10 +68,16 @@ def _swap(desk: Desk, domain: str, plant: Callable[[str, Key], bytes]) -> None:
     desk.wire().change(Resource.CERTIFICATE, change)
 
 
-@pytest.mark.chaos
-@pytest.mark.parametrize("plant", _PLANTED, ids=lambda plant: plant.__name__.strip("_"))
+@pytest.mark.parametrize(
+    "plant",
+    [_other_key, *(pytest.param(one, marks=pytest.mark.chaos) for one in _PLANTED[1:])],
+    ids=lambda plant: plant.__name__.strip("_"),
+)
 async def test_a_first_certificate_that_is_another_is_not_used(desk: Desk, plant: Callable[[str, Key], bytes]) -> None:
-    """Another key, other names, expired, or none at all: nothing is stored, visitors see nothing of it, people do."""
+    """Another key, other names, expired, or none at all: nothing is stored, visitors see nothing of it, people do.
+
+    It stops there, until a person has it tried again.
+    """
     domain = fresh_name()
     _swap(desk, domain, plant)
     await desk.ask(domain)
@@ -81,7 +87,7 @@ async def test_a_first_certificate_that_is_another_is_not_used(desk: Desk, plant
     assert truth.versions == []
     assert truth.served == {domain: None}
     assert "something else" in truth.certificate.last_error
-    assert truth.certificate.countdown.due_at is not None
+    assert truth.certificate.countdown.due_at is None
     await desk.renew(domain)
     assert len((await desk.ends(domain)).versions) == 1
 

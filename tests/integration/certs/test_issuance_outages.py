@@ -32,6 +32,15 @@ async def _without_gateway(desk: Desk) -> AsyncIterator[None]:
         await desk.stack.gateway.start_alone()
 
 
+async def _answers(desk: Desk, domain: str) -> bool:
+    """Whether the engine knows its services again."""
+    try:
+        await desk.show(domain)
+    except LifecycleError:
+        return False
+    return True
+
+
 async def _end(desk: Desk, verb: str, where: str) -> None:
     """Kill or cancel the invocations that are under way, at the engine's admin port."""
 
@@ -108,6 +117,7 @@ async def test_an_issuance_outlives_the_engine(desk: Desk) -> None:
     await desk.until_step(domain, "prove")
     await desk.stack.engine.child.kill()
     await desk.stack.engine.start()
+    await eventually(lambda: _answers(desk, domain), within=20)
     await desk.ends(domain)
 
 

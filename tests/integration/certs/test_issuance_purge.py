@@ -133,3 +133,24 @@ async def test_each_step_of_the_purge_may_run_twice(desk: Desk) -> None:
         await _delete(desk, project)
         await _until_deleted(desk, project)
     await _nothing_is_left(desk, project, domain)
+
+
+async def test_what_is_removed_is_not_brought_back(desk: Desk) -> None:
+    """Whoever mends the gateway in the middle of a purge does not bring back what was just removed from it."""
+    project, domain = await _project(desk), fresh_name()
+    await desk.ask(domain, project=project.id)
+    await desk.ends(domain)
+    await store.retire_project(desk.places.db, project.id)
+    await desk.places.gateway.certificates.remove(domain)
+    begun = clock.now()
+
+    async def swept_twice() -> bool:
+        swept_at = (await desk.client.findings()).swept_at
+        return swept_at is not None and swept_at - begun > timedelta(seconds=2)
+
+    await eventually(swept_twice, within=20)
+    await quiet(desk.stack)
+    assert (await certificate_checks.look_outside(desk.places, domain)).serial is None
+    await _delete(desk, project)
+    await _until_deleted(desk, project)
+    await _nothing_is_left(desk, project, domain)
