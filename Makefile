@@ -25,7 +25,9 @@ check: setup ## Format, lint, types, unit tests: seconds
 test: ## Everything that CI runs
 	@scripts/setup --tests
 	@$(MAKE) --no-print-directory check
-	@$(RUN)/pytest tests/integration tests/acceptance -m "not chaos"
+	@$(RUN)/pytest tests/integration/certs -m "not chaos"
+	@$(RUN)/pytest tests/integration --ignore tests/integration/certs -m "not chaos"
+	@$(RUN)/pytest tests/acceptance -m "not chaos"
 
 unit: setup ## Only the unit tests
 	@$(RUN)/pytest tests/unit -q
