@@ -227,7 +227,7 @@ async def _lock(connection: Connection, hostname: str) -> Sequence[Claim]:
 async def _update(connection: Connection, claim: Claim) -> None:
     await connection.execute(
         "UPDATE domains SET status = %s, version = %s, sight = %s, reason = %s, bad_looks = %s, verified_at = %s, "
-        "routed_at = %s, checked_at = %s, next_check_at = %s, untold = %s WHERE id = %s",
+        "routed_at = %s, checked_at = %s, next_check_at = %s, begun_at = %s, untold = %s WHERE id = %s",
         claim.status.value,
         claim.version,
         claim.sight.model_dump_json(),
@@ -237,6 +237,7 @@ async def _update(connection: Connection, claim: Claim) -> None:
         claim.routed_at,
         claim.checked_at,
         claim.next_check_at,
+        claim.begun_at,
         claim.untold,
         claim.id,
     )
@@ -298,5 +299,6 @@ def _claim(row: Row) -> Claim:
         routed_at=row["routed_at"],
         checked_at=row["checked_at"],
         next_check_at=row["next_check_at"],
+        begun_at=row["begun_at"],
         untold=bool(row["untold"]),
     )
