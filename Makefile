@@ -25,7 +25,9 @@ check: setup ## Format, lint, types, unit tests: seconds
 test: ## Everything that CI runs
 	@scripts/setup --tests
 	@$(MAKE) --no-print-directory check
-	@$(RUN)/pytest tests/integration tests/acceptance -m "not chaos"
+	@$(RUN)/pytest tests/integration/certs -m "not chaos"
+	@$(RUN)/pytest tests/integration --ignore tests/integration/certs -m "not chaos"
+	@$(RUN)/pytest tests/acceptance -m "not chaos"
 
 unit: setup ## Only the unit tests
 	@$(RUN)/pytest tests/unit -q
@@ -39,7 +41,7 @@ acceptance: ## Only the acceptance tests
 	@$(RUN)/pytest tests/acceptance
 
 chaos: setup ## Kill the real servers for minutes and check the history
-	@$(RUN)/pytest tests/chaos tests/integration/deploy -m chaos
+	@$(RUN)/pytest tests/chaos tests/integration/deploy tests/integration/certs -m chaos
 
 fmt: setup ## Format and mend what can be mended
 	@$(RUN)/ruff format --quiet .

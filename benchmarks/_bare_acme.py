@@ -14,12 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 from typing import Any
 
-import josepy as jose
-from josepy import jwa
 from acme import challenges, crypto_util, messages
 from acme.client import ClientNetwork, ClientV2
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from josepy import jwa, jwk
 
 _FIRST_PAUSE, _GROWTH = 0.02, 1.5
 _TOKENS: dict[str, str] = {}
@@ -41,7 +40,7 @@ class _Bare:
     """Clients of one account, of which each thread takes one at a time."""
 
     def __init__(self, directory_url: str, trust: str, clients: int) -> None:
-        self._key = jose.JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
+        self._key = jwk.JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
         self._clients: SimpleQueue[ClientV2] = SimpleQueue()
         account = None
         for _ in range(clients):

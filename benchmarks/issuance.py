@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import shutil
+import ssl
 import statistics
 import sys
 import tempfile
@@ -73,6 +74,7 @@ class Site:
         self._session = session
         self._db = db
         self._bare = bare
+        self._trust = stack.root / "ca-bundle.pem"
 
     async def ours(self, names: Sequence[str]) -> Burst:
         """Have these names certified by Lifecycle."""
@@ -87,6 +89,7 @@ class Site:
             if refused:
                 raise RuntimeError(f"refused: {refused[:3]}")
         await self._wait("certificates WHERE status = 'served'", names)
+        await self._shown(names)
         seconds = time.perf_counter() - begun
         await self._wait(
             "audit_log WHERE action = 'certificate.issued'", names, column="JSON_VALUE(detail, '$.domain')"
@@ -120,12 +123,33 @@ class Site:
                 raise RuntimeError(f"only {row} of {len(names)} certificates came")
             await asyncio.sleep(0.005)
 
+    async def _shown(self, names: Sequence[str]) -> None:
+        """Wait until HAProxy was told of all, and one of the last shakes hands."""
+        list_file = self.stack.root / "gateway" / "certificates.list"
+        left = set(names)
+        while left:
+            last, text = left, list_file.read_text(encoding="utf-8")
+            left = {name for name in left if name not in text}
+            await asyncio.sleep(0.002)
+        while not await self._is_shown(min(last)):
+            await asyncio.sleep(0.002)
+
+    async def _is_shown(self, name: str) -> bool:
+        context = ssl.create_default_context(cafile=self._trust)
+        port = self.stack.ports["gateway_https"]
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+        except ssl.SSLError:
+            return False
+        writer.close()
+        return True
+
     def _requests(self) -> int:
         return len(_REQUEST.findall(self.stack.authority.child.log.read_text(encoding="utf-8", errors="replace")))
 
     def _cpu(self) -> dict[str, float]:
         return {
-            child.name: cpu_seconds(child.pid)
+            child.name: sum(cpu_seconds(pid) for pid in _family(child.pid))
             for child in self.stack.children
             if child.pid is not None and child.name in _PARTS
         }
@@ -220,6 +244,12 @@ async def _said(process: asyncio.subprocess.Process, given: object) -> Any:
         raise RuntimeError("the baseline has no pipes")
     process.stdin.write(json.dumps(given).encode() + b"\n")
     return json.loads(await process.stdout.readline())
+
+
+def _family(pid: int) -> Sequence[int]:
+    """A process and its children; the one of HAProxy does all the work."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *map(int, children)]
 
 
 def _table(title: str, measured: Mapping[str, Sequence[Burst]], machine: str) -> Table:

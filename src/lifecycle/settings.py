@@ -121,11 +121,12 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
         description="Domain below which every deployment gets names of its own.",
     )
-    deploy_apex_workspace: str | None = Field(
+    platform_workspace: str | None = Field(
         default=None,
         max_length=200,
-        description="Name of the workspace that may have certificates for the apex itself and for `*.` below it, which "
-        "cover every project. Empty: none may.",
+        description="Name of the workspace that acts for the whole installation: its administrators change accounts at "
+        "certificate authorities and rotate the wrapping key, and it may have certificates for the apex and `*.` below "
+        "it. Empty: nobody.",
     )
     deploy_ready_within: Duration = Field(
         default=timedelta(minutes=15), gt=timedelta(0), description="How long instances may take to be ready."

@@ -180,7 +180,7 @@ async def test_export_writes_what_has_changed_and_reloads_only_then(desk: Desk, 
 async def test_revoking_says_what_happens(desk: Desk) -> None:
     """A revocation is asked for, and a second one says that it is done; an export then has nothing to write."""
     desk.shell.well("cert", "issue", desk.domain)
-    asked = desk.shell.well("cert", "revoke", desk.domain, "--reason", "superseded")
+    asked = desk.shell.well("cert", "revoke", desk.domain, "--reason", "superseded", "--yes")
     await until(desk.api, desk.domain, "revoked")
     again = desk.shell.well("cert", "revoke", desk.domain, "--yes")
     shown = desk.shell.well("cert", "show", desk.domain)

@@ -84,6 +84,21 @@ async def test_from_the_record_that_i_copy_to_a_page_over_https(owner: Owner) ->
     assert gone.status == 404
 
 
+async def test_a_certificate_takes_a_domain_that_is_proved(owner: Owner) -> None:
+    """Our gateway answers for everybody, so nobody gets a certificate for what they have not proved to be theirs."""
+    project, host = owner.shop.slug, owner.host
+    target = owner.shell.json("domain", "add", project, host)["records"][1]["value"]
+    refused = owner.shell.run("cert", "issue", host, "--no-wait")
+    await owner.stack.challenges.tell("set-cname", host=f"{host}.", target=f"{target}.")
+    owner.shell.well("domain", "verify", project, host)
+    below = owner.shell.run("cert", "issue", f"api.{host}", "--no-wait")
+    above = owner.shell.run("cert", "issue", host.removeprefix("www."), "--no-wait")
+
+    assert (refused.returncode, above.returncode) == (2, 2)
+    assert f"Nobody of this workspace has proved here that {host} is theirs." in refused.stderr
+    assert below.returncode == 0, below.stderr
+
+
 async def test_what_others_have_is_asked_for_by_txt(owner: Owner) -> None:
     """The table says that the TXT record is needed and why; nothing moves until it is set."""
     project, host, other = owner.shop.slug, owner.host, f"{owner.shop.slug}-b"

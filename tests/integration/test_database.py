@@ -118,7 +118,7 @@ async def test_one_bad_entry_does_not_fail_its_neighbours(bench: Workbench) -> N
         return Entry(id=identifier, sequence=1, workspace=bench.admin.workspace, action="test", at=clock.now())
 
     good = [f"good-{uuid.uuid1()}" for _ in range(3)]
-    writes = [bench.resources.ledger.write(entry(one)) for one in (good[0], "x" * 200, *good[1:])]
+    writes = [bench.resources.ledger.write(entry(one)) for one in (good[0], "x" * 400, *good[1:])]
     results = await asyncio.gather(*writes, return_exceptions=True)  # noqa: TID251  at once is the point
 
     assert [type(one) for one in results].count(type(None)) == 3

@@ -104,8 +104,9 @@ class Wire:
         """Answer the next requests of this kind oneself; the CA does not hear of them."""
         self._plan(resource, Fault(is_carried_out=False, change=lambda _: said), times)
 
-    def change(self, resource: Resource, change: Callable[[Said], Said], *, times: int = 1) -> None:
-        """Carry the next requests of this kind out, and change their answers."""
+    def change(self, resource: Resource, change: Callable[[Said], Said], *, times: int = 1, after: int = 0) -> None:
+        """Carry requests of this kind out and change their answers, once so many others have passed unchanged."""
+        self._plan(resource, Fault(is_carried_out=True, change=lambda said: said), after)
         self._plan(resource, Fault(is_carried_out=True, change=lambda said: said and change(said)), times)
 
     @property
@@ -118,9 +119,9 @@ class Wire:
         self._faults.clear()
         self.requests.clear()
 
-    def count(self, resource: Resource, method: str = "POST") -> int:
-        """How many requests of this kind came."""
-        return sum(one.path.startswith(resource) and one.method == method for one in self.requests)
+    def came(self, resource: Resource) -> list[Request]:
+        """All POSTs of this kind."""
+        return [one for one in self.requests if one.path.startswith(resource) and one.method == "POST"]
 
     def orders_for(self, *names: str) -> list[str]:
         """URLs of the orders that the CA made for exactly these names."""

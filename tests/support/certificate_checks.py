@@ -82,7 +82,24 @@ class Truth(NamedTuple):
     audit: Sequence[str]
 
 
+class Outside(NamedTuple):
+    """What there is of a domain outside of the database: what visitors and CAs get, and what DNS has."""
+
+    serial: str | None
+    is_proved: bool
+    records: Sequence[str]
+
+
 Checker = Callable[[Truth], list[str]]
+
+
+async def look_outside(places: Places, domain: str) -> Outside:
+    """What there is of a domain outside of the database."""
+    return Outside(
+        serial=await places.gateway.certificates.serial(domain, timeout=_PROBE_WITHIN),
+        is_proved=await _proves(places.gateway, domain),
+        records=await _records(places.name_server, domain),
+    )
 
 
 async def look(places: Places, domain: str, certificate: Certificate, *, ordered: Sequence[str]) -> Truth:
@@ -133,7 +150,11 @@ def it_is_in_use(truth: Truth) -> list[str]:
 def an_issuance_has_one_order(truth: Truth) -> list[str]:
     """17: the CA has made exactly the orders that are written down, one for each issuance."""
     known = Counter(row["url"] for row in truth.orders if row["asked_at"] is not None)
-    problems = [f"the order of {row['issuance_id']} was never found" for row in truth.orders if not row["url"]]
+    problems = [
+        f"the order of {row['issuance_id']} was never found"
+        for row in truth.orders
+        if row["status"] == "valid" and not row["url"]
+    ]
     problems += [f"{url} is the order of {count} issuances" for url, count in known.items() if url and count > 1]
     problems += [f"the CA has {url}, nobody here knows it" for url in truth.ordered if url not in known]
     return problems + [f"the CA knows nothing of {url}" for url in known if url and url not in truth.ordered]
@@ -147,6 +168,9 @@ def an_order_gives_one_certificate(truth: Truth) -> list[str]:
         wanted = 1 if row["status"] == "valid" else 0
         if of[row["issuance_id"]] != wanted:
             problems.append(f"{row['issuance_id']} is {row['status']}, and has {of[row['issuance_id']]} certificates")
+        running = truth.certificate.running
+        if row["ended_at"] is None and (running is None or running.issuance != row["issuance_id"]):
+            problems.append(f"{row['issuance_id']} is over, and nobody wrote that down")
         if row["ended_at"] is not None and row["sealed_key"]:
             problems.append(f"{row['issuance_id']} has ended, and its key is still there twice")
     orphans = of.keys() - {row["issuance_id"] for row in truth.orders}

@@ -5,7 +5,7 @@ import base64
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ _ZONES = (
     HostedZone("corp.test", ("_acme-challenge.www CNAME www.corp.test.acme.test.", "www A 127.0.0.1")),
     HostedZone("hand.test", update_policy="grant dyn-key wildcard *.hand.test. TXT;"),
 )
-_STRICT_PORTS = ("dns", "pebble", "pebble_management")
+_OWN_PORTS = ("dns", "pebble", "pebble_management", "distant")
 _FILE = """\
 resolvers = ["{resolver}"]
 
@@ -59,6 +59,7 @@ name = "pebble"
 directory_url = "{first}"
 trust_file = "{first_trust}"
 internal = true
+{profile}
 http_port = {http_port}
 tls_port = {tls_port}
 
@@ -79,6 +80,7 @@ name = "careful"
 directory_url = "{first}"
 trust_file = "{first_trust}"
 internal = true
+{profile}
 addresses = true
 staging = "practice"
 http_port = {http_port}
@@ -94,6 +96,15 @@ rehearsal_only = true
 [authority.binding]
 key_id = "{binding_id}"
 hmac_key_file = "{binding_file}"
+
+[[authority]]
+name = "distant"
+directory_url = "https://127.0.0.1:{distant_port}/dir"
+trust_file = "{first_trust}"
+internal = true
+{profile}
+http_port = {http_port}
+tls_port = {tls_port}
 
 [[zone]]
 name = "dyn.test"
@@ -115,11 +126,59 @@ key_file = "{dyn_key}"
 """
 
 
+class Line:
+    """A connection to a server that can be cut.
+
+    Args:
+        port: where it is reached through this.
+        target: its own port.
+    """
+
+    def __init__(self, port: int, target: int) -> None:
+        self.port = port
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def mend(self) -> None:
+        """Let everything through."""
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+
+    async def cut(self) -> None:
+        """End what goes on, and let nothing through; fine when it is cut already."""
+        if self._server is not None:
+            self._server.close()
+            for one in list(self._open):
+                one.transport.abort()
+            await self._server.wait_closed()
+            self._server = None
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        ends = {writer, there_writer}
+        self._open |= ends
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_copy(reader, there_writer))
+                group.create_task(_copy(there_reader, writer))
+        finally:
+            self._open -= ends
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while some := await reader.read(65536):
+            writer.write(some)
+            await writer.drain()
+    writer.close()
+
+
 class Site:
     """Everything, and how a person uses it.
 
     Attributes:
-        stack: with the first CA, `pebble` in the configuration, and also `careful`, which rehearses.
+        stack: with the first CA: `pebble` in the configuration, `careful`, which rehearses, and `distant`.
+        line: to the first CA as `distant`.
         strict: another CA. It takes bound accounts only, and has a second chain, which is preferred.
         bind: the DNS that everybody asks.
         ca: the first CA, to ask it directly.
@@ -130,7 +189,7 @@ class Site:
     def __init__(self, root: Path, *, settings: Mapping[str, str], environment: Mapping[str, str]) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = root
-        free = ports.assign(_STRICT_PORTS, remembered=root / "ports.json", given={})
+        free = ports.assign(_OWN_PORTS, remembered=root / "ports.json", given={})
         self.bind = Bind(root / "bind", free, log=root / "named.log", zones=_ZONES, keys=KEYS)
         is_newer = (NEWER / "pebble").exists()
         profiles: dict[str, JsonValue] = {
@@ -160,6 +219,7 @@ class Site:
             },
             environment={"PEBBLE_ALTERNATE_ROOTS": "1"},
         )
+        self.line = Line(free["distant"], self.stack.ports["pebble"])
         self.ca = CertificateAuthority(self.stack.authority.directory_url, trust=self.stack.authority.trust)
         self.preferred_root = ""
         self.offers_renewal_information = is_newer
@@ -180,6 +240,7 @@ class Site:
         await self.bind.start()
         await self.strict.start()
         await self.stack.start()
+        await self.line.mend()
         alternate = await self.strict.root(1)
         subject = x509.load_pem_x509_certificate(alternate.encode()).subject
         self.preferred_root = str(subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
@@ -195,6 +256,7 @@ class Site:
     async def stop(self) -> None:
         """Stop everything; the files stay."""
         self.ca.close()
+        await self.line.cut()
         await self.api.close()
         await self.stack.stop()
         await self.strict.child.stop()
@@ -210,6 +272,9 @@ class Site:
             first_trust=self.stack.authority.trust,
             strict=self.strict.directory_url,
             strict_trust=self.strict.trust,
+            # Without a wish that Pebble takes any of its profiles.
+            profile='profile = "classic"' if self.offers_renewal_information else "",
+            distant_port=self.line.port,
             preferred_chain=self.preferred_root,
             binding_id=BINDING_ID,
             binding_file=binding,
@@ -309,6 +374,14 @@ class Site:
         }
         await self.stack.authority.set_renewal_info(row["chain"], json.dumps(answer))
 
+    async def forget_failures(self) -> None:
+        """Let every CA be asked again."""
+        db = Database(self.stack.database.url, size=1, deadline=timedelta(seconds=10))
+        try:
+            await db.execute("DELETE FROM acme_breakers")
+        finally:
+            await db.close()
+
     async def texts(self, name: str) -> Sequence[str]:
         """The TXT records of a name, as the DNS has them now."""
         host, _, port = self.bind.address.partition(":")
@@ -331,6 +404,15 @@ class Site:
         update.add(f"{name}.", 1, "TXT", value)
         answer = await dns.asyncquery.tcp(update, host, port=int(port), timeout=5)
         assert answer.rcode() == dns.rcode.NOERROR, answer
+
+
+def is_found(certificate_id: str) -> bool:
+    """Whether Pebble 2.10 knows a certificate by its id (RFC 9773, section 4.1).
+
+    It forgets that the serial in it has a zero in front when it would be negative else, as one of 256 would.
+    """
+    serial = certificate_id.partition(".")[2]
+    return base64.urlsafe_b64decode(serial + "=" * (-len(serial) % 4))[0] != 0
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from lifecycle import clock
+from lifecycle.access import keys
 from lifecycle.certs import acme, configuration
 from lifecycle.certs.dns import Publisher
 from lifecycle.certs.model import Act, Certificate, IssueCertificate, Read, Wish
@@ -177,6 +178,19 @@ class Desk(NamedTuple):
 
         return await eventually(resting, within=within)
 
+    async def until_step(self, domain: str, step: str) -> None:
+        """Wait until the issuance of a domain is at this step."""
+
+        async def there() -> bool:
+            running = (await self.show(domain)).running
+            assert running is not None
+            stage = await self.client.issuance_progress(running.key)
+            assert stage is not None
+            assert stage.step == step, stage
+            return True
+
+        await eventually(there, within=20)
+
     async def look(self, domain: str) -> Truth:
         """The truth about a certificate."""
         certificate = await self.show(domain)
@@ -266,7 +280,11 @@ async def opened(settings: Mapping[str, str]) -> AsyncIterator[Desk]:
         closing.push_async_callback(places.engine.close)
         closing.push_async_callback(places.gateway.close)
         workspace = await inside.workspace_named(stack, "desk")
-        actor = Actor(workspace=workspace, key="key_desk", person="ada@example.com", role=Role.ADMINISTRATOR)
+        # A real key: a purge asks at its due time whether who asked for it still may.
+        key = await keys.create(
+            places.db, workspace=workspace, person="ada@example.com", role=Role.ADMINISTRATOR, by=None
+        )
+        actor = Actor(workspace=workspace, key=key.id, person="ada@example.com", role=Role.ADMINISTRATOR)
         yield Desk(stack, points, client, actor, places)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lifecycle.dev.process import Child
 from lifecycle.dev.stack import Stack
-from lifecycle.engine import Engine
+from lifecycle.engine import Engine, EngineDownError
 from tests.support.waiting import eventually
 
 # What goes on for ever by itself.
@@ -46,6 +46,16 @@ class Points:
             plan.unlink()
 
     @contextmanager
+    def another_certificate(self) -> Iterator[None]:
+        """In the time of the block visitors seem to get another certificate than they should; see `mortal_issuer`."""
+        plan = self._folder / "another"
+        plan.touch()
+        try:
+            yield
+        finally:
+            plan.unlink()
+
+    @contextmanager
     def death_at(self, point: str, when: str) -> Iterator[None]:
         """The worker dies in the time of the block, there and once; an AssertionError when it never came there."""
         plan, deaths = self._folder / "plan.json", self._folder / "deaths"
@@ -59,6 +69,10 @@ class Points:
             assert deaths.read_text() == f"{point} {when}\n"
         finally:
             plan.unlink(missing_ok=True)
+
+    def has_died(self) -> bool:
+        """Whether the worker has come to the point of `death_at`."""
+        return (self._folder / "deaths").exists()
 
     def forget(self) -> None:
         """Begin a new list of what was passed."""
@@ -103,10 +117,13 @@ async def quiet(stack: Stack, *, within: float = 20) -> None:
     engine = Engine(stack.engine.admin_url, timeout=timedelta(seconds=5))
 
     async def nothing_runs() -> bool:
-        busy = await engine.query(
-            "SELECT target, status, last_failure FROM sys_invocation WHERE status NOT IN ('completed', 'scheduled') "
-            f"AND target_service_name NOT IN {_BACKGROUND} AND target_handler_name <> 'upkeep'"
-        )
+        try:
+            busy = await engine.query(
+                "SELECT target, status, last_failure FROM sys_invocation WHERE status NOT IN ('completed', 'scheduled')"
+                f" AND target_service_name NOT IN {_BACKGROUND} AND target_handler_name <> 'upkeep'"
+            )
+        except EngineDownError as error:  # one that was just started again
+            raise AssertionError(str(error)) from error
         assert not busy, busy
         return True
 

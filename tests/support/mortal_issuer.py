@@ -7,11 +7,14 @@ As `mortal_worker`, with more points: each thing that a step does to the CA (`ca
 
 `FOLDER/crash` names a step, such as `Issuance/run/order`, that fails the first time before it acts and the second
 time after it acted; the third time it acts twice. Each time is noted in `FOLDER/crashes`.
+
+While there is `FOLDER/another`, visitors seem to get another certificate than the one that was just installed.
 """
 
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
@@ -52,7 +55,14 @@ def _make_mortal() -> None:
         mortal_worker.pass_point(point, "after")
         return result
 
-    Authorities.run = mortal_run  # type: ignore[method-assign,assignment]
+    Authorities.run = mortal_run  # type: ignore[method-assign]
+    serial = Certificates.serial
+
+    async def planted_serial(self: Certificates, hostname: str, *, timeout: timedelta) -> str | None:  # noqa: ASYNC109
+        found = await serial(self, hostname, timeout=timeout)
+        return "another" if (mortal_worker.FOLDER / "another").exists() else found
+
+    Certificates.serial = planted_serial  # type: ignore[method-assign]
     _make_steps_fail()
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from lifecycle import clock
-from lifecycle.api.context import ActorOf, Context, ContextOf, require
+from lifecycle.api.context import ActorOf, Context, ContextOf, require_platform
 from lifecycle.api.shapes.authorities import (
     AccountAnswer,
     AccountChanged,
@@ -22,7 +22,7 @@ from lifecycle.certs.authorities import Standing, Used, unavailable
 from lifecycle.certs.authority_service import ChangeAccount
 from lifecycle.certs.verdicts import Directory
 from lifecycle.errors import LifecycleError
-from lifecycle.models import Actor, Role
+from lifecycle.models import Actor
 from lifecycle.rotation import Rotation, StartRotation
 
 router = APIRouter(prefix="/v1", tags=["certificate authorities"])
@@ -53,11 +53,11 @@ async def show(name: AuthorityName, context: ContextOf, actor: ActorOf) -> Autho
 
 @router.post("/authorities/{name}/account/rollover", summary="Roll over an account's key")
 async def roll_over(name: AuthorityName, context: ContextOf, actor: ActorOf) -> AccountChanged:
-    """Gives our account another key; a deactivated one begins anew. Needs the role administrator.
+    """Gives our account another key; a deactivated one begins anew. Needs an administrator of the platform.
 
     When it got no answer, repeat it: a change that was begun is gone on with.
     """
-    require(actor, Role.ADMINISTRATOR)
+    await require_platform(context, actor)
     context.authorities.configured(name)
     changed = await context.client.roll_over_account(name, ChangeAccount(actor=actor))
     return AccountChanged(**changed.model_dump())
@@ -65,11 +65,11 @@ async def roll_over(name: AuthorityName, context: ContextOf, actor: ActorOf) -> 
 
 @router.post("/authorities/{name}/account/deactivate", summary="Deactivate an account")
 async def deactivate(name: AuthorityName, context: ContextOf, actor: ActorOf) -> AccountChanged:
-    """Ends our account for ever. Needs the role administrator.
+    """Ends our account for ever. Needs the role administrator in the platform's workspace.
 
     Certificates stay valid. Nothing is ordered there until a rollover begins a new account.
     """
-    require(actor, Role.ADMINISTRATOR)
+    await require_platform(context, actor)
     context.authorities.configured(name)
     changed = await context.client.deactivate_account(name, ChangeAccount(actor=actor))
     return AccountChanged(**changed.model_dump())
@@ -77,21 +77,21 @@ async def deactivate(name: AuthorityName, context: ContextOf, actor: ActorOf) ->
 
 @router.post("/vault/rotation", status_code=202, summary="Rotate the wrapping key")
 async def rotate(context: ContextOf, actor: ActorOf) -> RotationAnswer:
-    """Begins to seal every stored secret anew under the first key of the key ring. Needs the role administrator.
+    """Begins to seal every stored secret anew under the first key of the ring. Needs an administrator of the platform.
 
     One that runs is left alone, and shown.
     """
-    require(actor, Role.ADMINISTRATOR)
+    await require_platform(context, actor)
     return _rotation(await context.client.start_rotation(StartRotation(actor=actor)))
 
 
 @router.get("/vault/rotation", summary="Show the rotation of the wrapping key")
 async def rotation(context: ContextOf, actor: ActorOf) -> RotationAnswer:
-    """Shows how far it is, or how the last one ended. Needs the role administrator.
+    """Shows how far it is, or how the last one ended. Needs the role administrator in the platform's workspace.
 
     Once it is done, it says which keys of the key ring no stored secret needs any more.
     """
-    require(actor, Role.ADMINISTRATOR)
+    await require_platform(context, actor)
     return _rotation(await context.client.rotation())
 
 

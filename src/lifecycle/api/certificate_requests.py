@@ -6,9 +6,9 @@ names ──> is there a CA, and does it give these? ──> whose are they? ─
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from lifecycle.access import store as access_store
 from lifecycle.api.context import Context
 from lifecycle.api.shapes.certificates import NewCertificate
 from lifecycle.certs import acme, names, store
@@ -16,6 +16,8 @@ from lifecycle.certs.authorities import Terms, unavailable
 from lifecycle.certs.model import Wish
 from lifecycle.certs.names import ChallengeType, Identifier, Offer
 from lifecycle.deploy import routing_store
+from lifecycle.deploy.verification import store as verification_store
+from lifecycle.deploy.verification.model import Status
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor
 from lifecycle.scheduler import store as project_store
@@ -150,6 +152,7 @@ async def _project(
     for route in routes:
         if route.workspace != actor.workspace:
             raise _taken(route.hostname)
+    await _check_claims(context, actor, values)
     ours = {route.hostname: route.project for route in routes}
     # Whoever has a wildcard has proved that all below it is theirs, but for what was given to a project.
     covering = {f"*.{value.partition('.')[2]}" for value in values if value not in ours and not value.startswith("*.")}
@@ -170,13 +173,47 @@ async def _project(
     return row.id
 
 
+async def _check_claims(context: Context, actor: Actor, values: Sequence[str]) -> None:
+    """See that nobody else claims one of these domains; and, where domains are verified, that each is ours.
+
+    Whoever has proved that a domain is theirs has proved it of all below it that is nobody else's.
+    """
+    apex = context.settings.deploy_apex
+    wanted = {value.removeprefix("*.") for value in values if not f".{value}".endswith(f".{apex}")}
+    parents = {host: _with_parents(host) for host in wanted if not _is_address(host)}
+    claims = await verification_store.claimants(context.db, sorted(set().union(*parents.values())))
+    for claim in claims:
+        if claim.hostname in wanted and claim.workspace != actor.workspace:
+            raise _taken(claim.hostname)
+    owned = {
+        claim.hostname
+        for claim in claims
+        if claim.workspace == actor.workspace and claim.status in (Status.VERIFIED, Status.DANGLING)
+    }
+    for host, names_above in parents.items():
+        if context.settings.domains_verify and owned.isdisjoint(names_above):
+            raise LifecycleError(Code.CERTIFICATE_DOMAIN_UNPROVEN, domain=host, field="names")
+
+
+def _with_parents(host: str) -> frozenset[str]:
+    labels = host.split(".")
+    return frozenset(".".join(labels[place:]) for place in range(len(labels) - 1)) | {host}
+
+
+def _is_address(value: str) -> bool:
+    try:
+        ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
 async def _is_free(context: Context, actor: Actor, value: str) -> bool:
     """Whether a name that nothing of this workspace has may be certified for it."""
     apex = context.settings.deploy_apex
     if value in (apex, f"*.{apex}"):
         # Such a certificate covers every project of every workspace.
-        name = context.settings.deploy_apex_workspace
-        return name is not None and await access_store.workspace_name(context.db, actor.workspace) == name
+        return await context.acts_for_platform(actor)
     # A name of the platform is not free because nothing has it yet: it will be given to some project.
     return not value.endswith(f".{apex}")
 

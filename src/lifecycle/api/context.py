@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from lifecycle import ids
+from lifecycle.access import store as access_store
 from lifecycle.access.keys import Keyring
 from lifecycle.api.problems import invalid
 from lifecycle.certs import configuration
@@ -53,6 +54,11 @@ class Context:
         self.authorities.close()
         for platform in self.platforms.values():
             await platform.close()
+
+    async def acts_for_platform(self, actor: Actor) -> bool:
+        """Whether somebody is of the workspace that acts for the whole installation."""
+        name = self.settings.platform_workspace
+        return name is not None and await access_store.workspace_name(self.db, actor.workspace) == name
 
     async def project_id(self, actor: Actor, reference: str) -> str:
         """The project id behind an id or slug; whether an id exists is for its object to say.
@@ -110,6 +116,13 @@ def require(actor: Actor, role: Role) -> None:
     """Refuse an actor without the role."""
     if not actor.role.includes(role):
         raise LifecycleError(Code.ROLE_REQUIRED, required=role.value, role=actor.role.value)
+
+
+async def require_platform(context: Context, actor: Actor) -> None:
+    """Refuse whoever is no administrator of the workspace that acts for the whole installation."""
+    require(actor, Role.ADMINISTRATOR)
+    if not await context.acts_for_platform(actor):
+        raise LifecycleError(Code.PLATFORM_WORKSPACE_REQUIRED)
 
 
 def if_match(

@@ -91,8 +91,9 @@ async def verify(project: ProjectRef, domain: DomainRef, context: ContextOf, act
     hostname = domains.custom(domain, apex=context.settings.deploy_apex)
     listed = await _listed(context, project_id, hostname)
     if context.settings.domains_verify:
-        await context.client.verify_domain(listed.claim.id, _retry(actor, listed))
-        await _until_looked(context, project_id, listed)
+        retry = _retry(actor, listed)
+        await context.client.verify_domain(listed.claim.id, retry)
+        await _until_looked(context, retry)
     return await _find(context, project_id, hostname)
 
 
@@ -135,12 +136,15 @@ async def _find(context: Context, project: str, hostname: str) -> DomainAnswer:
     return _answer(context, project, listed, next((one for one in routes if one.hostname == hostname), None))
 
 
-async def _until_looked(context: Context, project: str, before: Listed) -> None:
-    """Wait until a look has come to something; not for long, for servers may not answer."""
+async def _until_looked(context: Context, retry: Retry) -> None:
+    """Wait until this look, or a later one, has come to something; not for long, for servers may not answer.
+
+    One that was under way already may have asked DNS before the record was set.
+    """
     latest = clock.now() + _LOOK_WITHIN
     while clock.now() < latest:
-        found = (await verification_store.listed(context.db, project)).get(before.claim.hostname)
-        if found is None or found.claim.version > before.claim.version:
+        found = (await verification_store.listed(context.db, retry.claim.project)).get(retry.claim.hostname)
+        if found is None or (found.claim.begun_at is not None and found.claim.begun_at >= retry.now):
             return
         await asyncio.sleep(_LOOK_AGAIN_AFTER.total_seconds())
 

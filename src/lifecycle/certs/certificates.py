@@ -27,6 +27,7 @@ from lifecycle.certs.model import (
     RescheduleRenewal,
     RevokeCertificate,
     Revoked,
+    Seal,
     Settled,
     Wake,
 )
@@ -139,11 +140,11 @@ async def revoked(ctx: ObjectContext, message: Revoked) -> None:
 
 
 @certificate_service.handler(ingress_private=True)
-async def seal(ctx: ObjectContext) -> Sealed:
-    """The purge begins: issue and renew nothing any more."""
+async def seal(ctx: ObjectContext, order: Seal) -> Sealed:
+    """Issue and renew nothing any more, if it still belongs to those who ask."""
     now = await _now(ctx)
-    after = await _decide(ctx, lambda before: events.seal(before, now=now))
-    return Sealed(at_work=after.running is not None and after.running.is_at_work)
+    after = await _decide(ctx, lambda before: events.seal(before, order, now=now))
+    return Sealed(at_work=after.removed and after.running is not None and after.running.is_at_work)
 
 
 @certificate_service.handler(kind="shared", journal_retention=timedelta(0))

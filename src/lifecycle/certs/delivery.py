@@ -1,10 +1,11 @@
 """Hands certificates to the gateway, and sees what visitors get.
 
-install ──> a handshake ──> the new one: it is the served one from now on
-                      └──> another: the former one goes back, and whoever asked is told
+wanted ──> install ──> a handshake ──> the new one
+                                  └──> another: the former one goes back, and whoever asked is told
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_address
@@ -13,12 +14,14 @@ from typing import NamedTuple
 from lifecycle import resources
 from lifecycle.certs import store
 from lifecycle.certs.store import Stored
-from lifecycle.deploy.gateway import Bundle, Differences, UnusableCertificateError
+from lifecycle.deploy.gateway import Bundle, Differences, Gateway, Stale, UnusableCertificateError
 from lifecycle.models import Durable
+from lifecycle.vault import VaultError
 
 # HAProxy serves a new certificate at once; a busy machine may take a moment to shake hands.
 _PROBES, _PROBE_PAUSE = 5, 0.2
 _PROBE_WITHIN = timedelta(seconds=5)
+_log = logging.getLogger(__name__)
 
 
 class Delivered(Durable):
@@ -52,20 +55,14 @@ async def deliver(certificate: str) -> Delivered:
         return Delivered(why=f"The certificate {certificate} has vanished.")
     if stored.status == "revoked":
         return Delivered(why="It has been revoked meanwhile.")
-    if available.gateway is not None and _is_offered(stored.domain):
-        try:
-            await available.gateway.certificates.install(_bundle(stored))
-        except UnusableCertificateError as error:
-            return Delivered(why=f"The gateway cannot serve it: {error}.")
-        takes_tls = available.gateway.certificates.address() is not None
-        served = await _probe(stored) if takes_tls else None
-        if served is not None and served.serial != stored.version.serial:
-            await _put_back(stored)
-            return Delivered(
-                why=f"The gateway shows {served.host} another certificate ({served.serial}); the former one stays."
-            )
+    # Before the gateway has it: whoever compares the two meanwhile must not take it away again.
     await store.serve(available.db, stored)
-    return Delivered()
+    if available.gateway is None or not _is_offered(stored.domain):
+        return Delivered()
+    why = await _shown(stored, available.gateway)
+    if why:
+        await _put_back(stored, available.gateway)
+    return Delivered(why=why)
 
 
 async def withdraw(domain: str) -> None:
@@ -98,7 +95,11 @@ async def synchronise() -> Differences:
 
 async def _served_bundle(domain: str) -> Bundle | None:
     stored = await store.served(resources.current().db, domain)
-    return None if stored is None else _bundle(stored)
+    try:
+        return None if stored is None else _bundle(stored)
+    except VaultError as error:
+        _log.error("the key of the certificate of %s does not open: %s", domain, error)
+        return None
 
 
 async def _probe(stored: Stored) -> _Served:
@@ -116,15 +117,28 @@ async def _probe(stored: Stored) -> _Served:
     return _Served(stored.domain, serial)
 
 
-async def _put_back(stored: Stored) -> None:
-    available = resources.current()
-    former = await store.served(available.db, stored.domain)
-    if available.gateway is None:
-        return
-    if former is None or former.version.number >= stored.version.number:
-        await available.gateway.certificates.remove(stored.domain)
+async def _shown(stored: Stored, gateway: Gateway) -> str:
+    """Install a version, and see that visitors get it; why they do not."""
+    try:
+        installed = await gateway.certificates.install(_bundle(stored))
+    except (UnusableCertificateError, VaultError) as error:
+        return f"The gateway cannot serve it: {error}."
+    if isinstance(installed, Stale):
+        return ""  # a newer one is there, which is as good
+    if gateway.certificates.address() is None:
+        return ""
+    served = await _probe(stored)
+    if served.serial == stored.version.serial:
+        return ""
+    return f"The gateway shows {served.host} another certificate ({served.serial}); the former one stays."
+
+
+async def _put_back(stored: Stored, gateway: Gateway) -> None:
+    former = await store.take_back(resources.current().db, stored)
+    if former is None:
+        await gateway.certificates.remove(stored.domain)
     else:
-        await available.gateway.certificates.install(_bundle(former), force=True)
+        await gateway.certificates.install(_bundle(former), force=True)
 
 
 def _is_offered(name: str) -> bool:

@@ -9,6 +9,8 @@ from lifecycle.certs.verdicts import Failure, RateLimited, Refused, Unanswered
 
 # A longer wait is a countdown's, and pins no code.
 _BRIEF = timedelta(minutes=1)
+# A CA that always says "in a moment" is not asked for ever.
+_BRIEF_WAITS, _SHORTEST = 10, timedelta(milliseconds=500)
 _TRANSIENT_PAUSES = (timedelta(seconds=1), timedelta(seconds=4))
 _ENDINGS = {
     Meaning.GO_ON: Ending.AGAIN,
@@ -34,7 +36,7 @@ def pause(failure: Failure, *, about: About, attempt: int, now: datetime) -> tim
     match problems.meaning(failure, about=about):
         case Meaning.WAIT:
             wait = (_until(failure) or now + _BRIEF * 2) - now
-            return max(wait, timedelta(milliseconds=10)) if wait <= _BRIEF else None
+            return max(wait, _SHORTEST) if wait <= _BRIEF and attempt <= _BRIEF_WAITS else None
         case Meaning.TRANSIENT | Meaning.GO_ON if attempt <= len(_TRANSIENT_PAUSES):
             return _TRANSIENT_PAUSES[attempt - 1]
         case _:
@@ -44,7 +46,7 @@ def pause(failure: Failure, *, about: About, attempt: int, now: datetime) -> tim
 def outcome(failure: Failure, *, about: About, ca: str, now: datetime) -> Outcome:
     """How an issuance ends that met with this failure."""
     ending = _ENDINGS[problems.meaning(failure, about=about)]
-    link = None if isinstance(failure, Unanswered) else problems.unpause_link(failure.problem)
+    link = None if isinstance(failure, Unanswered) else problems.link_for_person(failure.problem)
     until = _until(failure) or now + _BRIEF * 10
     return Outcome(
         ending=ending,

@@ -24,6 +24,7 @@ from lifecycle.certs.model import (
     Outcome,
     Revoked,
     Running,
+    Seal,
     Settled,
     Version,
 )
@@ -33,8 +34,13 @@ from lifecycle.scheduler import countdown
 # RFC 5280, section 5.3.1.
 _KEY_COMPROMISE = 1
 # What a certificate waits for after an ending that the same request cannot change: a day, less when life is short.
-_LASTING = frozenset({Ending.REFUSED, Ending.PAUSED, Ending.HALTED})
+_LASTING = frozenset({Ending.REFUSED, Ending.PAUSED, Ending.HALTED, Ending.MISMATCHED})
 _DAILY = 4
+# An order that made no headway so often is left, so that another authority can be asked.
+_TRIES_OF_AN_ORDER = 3
+# What the CA wants us to wait is cut, so that this many attempts fit into the life that is left.
+_ATTEMPTS_LEFT = 12
+_SHORTEST_WAIT = timedelta(minutes=1)
 _ACTIONS: Mapping[Ending, str] = MappingProxyType(
     {
         Ending.WAIT: "certificate.waiting",
@@ -82,7 +88,8 @@ def look_due(certificate: Certificate, generation: int) -> Decision:
 def advised(certificate: Certificate, message: Advised, *, now: datetime, random: float) -> Decision:
     """What the CA says about when to renew."""
     version = certificate.version
-    if version is None or version.certificate_id != message.certificate_id or certificate.running is not None:
+    is_over = certificate.running is not None or certificate.revoked_at is not None
+    if version is None or version.certificate_id != message.certificate_id or is_over:
         return Decision(certificate)
     looked = _looked(certificate, version, message.window, message.retry_at, now=now, random=random)
     return moves.rearranged(looked, now=now)
@@ -92,8 +99,9 @@ def settle(domain: str, certificate: Certificate, message: Settled, *, now: date
     """An issuance ended."""
     running = certificate.running
     is_ours = running is not None and running.is_at_work and running.key == message.key
-    if message.outcome.ending is Ending.ISSUED and message.outcome.version is not None:
-        return _issued(certificate, message.outcome, message.outcome.version, now=now, random=random)
+    version = message.outcome.version
+    if message.outcome.ending is Ending.ISSUED and version is not None and certificate.workspace == message.workspace:
+        return _issued(certificate, message.outcome, version, is_ours=is_ours, now=now, random=random)
     if not is_ours or running is None:
         return Decision(certificate)
     if certificate.removed:
@@ -114,7 +122,14 @@ def revoked(domain: str, certificate: Certificate, message: Revoked, *, now: dat
     done = Transition("certificate.revoked", now, None, detail)
     if settled.version is None or settled.version.number != message.version:
         return Decision(settled, (), (done,))
-    over = settled.model_copy(update={"revoked_at": now, "countdown": settled.countdown.disarm(), "next_look_at": None})
+    over = settled.model_copy(
+        update={
+            "revoked_at": now,
+            "countdown": settled.countdown.disarm(),
+            "next_look_at": None,
+            "running": settled.running if _is_at_work(settled) else None,
+        }
+    )
     if message.reason != _KEY_COMPROMISE or (over.running is not None and over.running.is_at_work):
         return Decision(over, (), (done,))
     fresh_start = over.model_copy(update={"running": None})
@@ -122,9 +137,9 @@ def revoked(domain: str, certificate: Certificate, message: Revoked, *, now: dat
     return again._replace(transitions=(done, *again.transitions))
 
 
-def seal(certificate: Certificate, *, now: datetime) -> Decision:
-    """The project is purged: nothing is issued or renewed any more."""
-    if certificate.removed:
+def seal(certificate: Certificate, order: Seal, *, now: datetime) -> Decision:
+    """Nothing is issued or renewed any more."""
+    if certificate.removed or not order.means(certificate):
         return Decision(certificate)
     running = certificate.running
     effects: tuple[Effect, ...] = (Halt(running.key),) if running is not None and running.is_at_work else ()
@@ -134,7 +149,9 @@ def seal(certificate: Certificate, *, now: datetime) -> Decision:
     return Decision(sealed, effects, (Transition("certificate.removed", now),))
 
 
-def _issued(certificate: Certificate, outcome: Outcome, version: Version, *, now: datetime, random: float) -> Decision:
+def _issued(
+    certificate: Certificate, outcome: Outcome, version: Version, *, is_ours: bool, now: datetime, random: float
+) -> Decision:
     if certificate.version is not None and certificate.version.number >= version.number:
         return Decision(certificate)  # told twice, or a later one is in use
     spread_at = None
@@ -144,7 +161,7 @@ def _issued(certificate: Certificate, outcome: Outcome, version: Version, *, now
     fresh = certificate.model_copy(
         update={
             "version": version,
-            "running": None,
+            "running": None if is_ours or not _is_at_work(certificate) else certificate.running,
             "random": random,
             "choice": None,
             "silent_since": None,
@@ -171,17 +188,25 @@ def _issued(certificate: Certificate, outcome: Outcome, version: Version, *, now
     noted = Transition("certificate.issued", now, None, detail)
     if certificate.removed:
         return Decision(certificate.model_copy(update={"running": None}), (), (noted,))
+    if fresh.running is not None:
+        return Decision(fresh, (), (noted,))  # another one is at work, and what follows is decided when it ends
     looked = _looked(fresh, version, outcome.window, outcome.looked_retry_at, now=now, random=random)
     decision = moves.planned(looked)
     return decision._replace(transitions=(noted, *decision.transitions))
+
+
+def _is_at_work(certificate: Certificate) -> bool:
+    return certificate.running is not None and certificate.running.is_at_work
 
 
 def _failed(
     domain: str, certificate: Certificate, running: Running, outcome: Outcome, *, now: datetime, random: float
 ) -> Decision:
     """What is tried next, and when. The certificate in use is never touched."""
-    keeps_order = outcome.ending in (Ending.WAIT, Ending.AGAIN)
     attempts = certificate.attempts + (outcome.ending is not Ending.WAIT)
+    keeps_order = outcome.ending is Ending.WAIT or (
+        outcome.ending is Ending.AGAIN and attempts % _TRIES_OF_AN_ORDER != 0
+    )
     failures = certificate.failures
     if outcome.ending is Ending.INVALID:
         failures = moves.recent((*failures, now), now=now)
@@ -217,7 +242,8 @@ def _next_attempt(certificate: Certificate, outcome: Outcome, *, now: datetime, 
     """When it is tried again; never, for a first certificate that cannot be had as it was asked for."""
     version = certificate.version
     if outcome.ending is Ending.WAIT and outcome.until is not None:
-        return max(outcome.until, now)
+        longest = None if version is None else max((version.life.not_after - now) / _ATTEMPTS_LEFT, _SHORTEST_WAIT)
+        return max(outcome.until if longest is None else min(outcome.until, now + longest), now)
     if outcome.ending is Ending.HALTED and version is not None:
         return max(moves.planned_at(certificate), now + timedelta(hours=1))
     if version is None and outcome.ending in _LASTING:

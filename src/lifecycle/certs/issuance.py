@@ -7,6 +7,7 @@ Workflow key: issuance id, with `.2`, `.3` … when it goes on after a long wait
 is for CertificateService, which is told how this ended. Everything is found again by the issuance id.
 """
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Coroutine
@@ -75,7 +76,7 @@ async def run(ctx: WorkflowContext, assignment: Assignment) -> None:
         outcome = await _issue(ctx, assignment)
     except _OverError as over:
         outcome = over.outcome
-    message = Settled(issuance=assignment.issuance, run=assignment.run, outcome=outcome)
+    message = Settled(issuance=assignment.issuance, run=assignment.run, workspace=assignment.workspace, outcome=outcome)
     # An answer upward is a send by name: an import would make a ring of services that wait for each other.
     ctx.generic_send("CertificateService", "settle", message.model_dump_json().encode(), key=assignment.domain)
 
@@ -121,13 +122,14 @@ async def _issue(ctx: WorkflowContext, assignment: Assignment) -> Outcome:
         raise _OverError(Outcome(ending=Ending.AGAIN, message=delivered.why, ca=version.ca))
     advice = Advice()
     if version.certificate_id is not None:
-        advice = await ctx.run_typed(
-            "read-window",
-            issuing.read_window,
-            policies.CA.options(Advice),
-            ca=version.ca,
-            certificate_id=version.certificate_id,
-        )
+        with contextlib.suppress(TerminalError):  # the CA has left the configuration; then nobody says when
+            advice = await ctx.run_typed(
+                "read-window",
+                issuing.read_window,
+                policies.CA.options(Advice),
+                ca=version.ca,
+                certificate_id=version.certificate_id,
+            )
     return Outcome(ending=Ending.ISSUED, ca=version.ca, version=version, window=advice.window)
 
 
@@ -178,6 +180,7 @@ async def _or_give_up(ctx: WorkflowContext, assignment: Assignment, ca: str, wor
 async def _order_and_prove(ctx: WorkflowContext, assignment: Assignment, ca: str) -> Order:
     """From nothing to a valid order."""
     ctx.set(STAGE, Stage(step="order"))
+    await _check_wanted(ctx)
     order = _there(await _ask(ctx, "order", issuing.order, Ordered, ca, assignment=assignment, ca=ca))
     if order.status == "pending":
         await _prove(ctx, assignment, ca, order)
@@ -298,6 +301,7 @@ async def _wait_until_proved(ctx: WorkflowContext, assignment: Assignment, ca: s
 async def _finalize(ctx: WorkflowContext, assignment: Assignment, ca: str, order: Order) -> Order:
     """Have the certificate made, and wait for it."""
     ctx.set(STAGE, Stage(step="finalize"))
+    await _check_wanted(ctx)
     found = _there(
         await _ask(ctx, "finalize", issuing.finalize, Ordered, ca, assignment=assignment, ca=ca, order=order)
     )
@@ -307,11 +311,15 @@ async def _finalize(ctx: WorkflowContext, assignment: Assignment, ca: str, order
         if found.status == "invalid":
             break
         await _rest(ctx, _pause(number))
-        found = _there(
-            await _ask(
+        if found.status == "ready":  # it was too early, and is not any more
+            said = _ask(
+                ctx, f"finalize-{number}", issuing.finalize, Ordered, ca, assignment=assignment, ca=ca, order=found
+            )
+        else:
+            said = _ask(
                 ctx, f"read-order-{number}", issuing.read, Ordered, ca, assignment=assignment, ca=ca, url=order.url
             )
-        )
+        found = _there(await said)
     if found.status == "invalid":
         why = found.problem.summary if found.problem else "the CA did not say why"
         raise _OverError(Outcome(ending=Ending.INVALID, message=f"The order failed: {why}", ca=ca))
@@ -355,6 +363,12 @@ async def _ask(
             raise _OverError(endings.outcome(said.failure, about=said.about, ca=authority, now=now))
         await _rest(ctx, pause)
     raise AssertionError("unreachable")
+
+
+async def _check_wanted(ctx: WorkflowContext) -> None:
+    """End here when somebody has given the issuance up."""
+    if await ctx.promise(HALTED, type_hint=bool).peek() is not None:
+        raise _OverError(Outcome(ending=Ending.HALTED, message="It was given up."))
 
 
 async def _rest(ctx: WorkflowContext, pause: timedelta) -> None:

@@ -4,6 +4,7 @@ What an issuance needs is in its row of `acme_orders`, the sealed key included; 
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import TypedDict
 
@@ -17,6 +18,7 @@ from lifecycle.certs.model import Assignment, Ending, Outcome, Version
 from lifecycle.certs.problems import About, Meaning
 from lifecycle.certs.store import Stored
 from lifecycle.certs.verdicts import Account, Chain, Failure, Order, Orders, Refused, RenewalInfo, Unanswered
+from lifecycle.errors import LifecycleError
 from lifecycle.models import Durable
 
 # What is ready within this needs no durable sleep; the CA is asked again after each of these pauses, in seconds.
@@ -120,6 +122,9 @@ async def order(assignment: Assignment, ca: str) -> Ordered:
     if not isinstance(opened, Opened):
         return Ordered(failure=await reported(ca, opened, About.REQUEST))
     row = await orders_store.the_order(available.db, assignment)
+    if row.url is not None and row.account_url != opened.url:
+        why = "The account that ordered it is gone."
+        return Ordered(over=Outcome(ending=Ending.INVALID, message=why, ca=ca))
     url = row.url or (await _lost_order(opened, assignment) if row.asked_at else None)
     if isinstance(url, Failure):
         return Ordered(failure=await reported(ca, url, About.REQUEST))
@@ -196,6 +201,9 @@ async def keep(assignment: Assignment, ca: str, url: str) -> Kept:
     if isinstance(verdict, verification.Mismatched):
         why = f"The CA issued something else than was ordered: {' '.join(verdict.faults)}"
         return Kept(over=Outcome(ending=Ending.MISMATCHED, message=why, ca=ca))
+    digest = verification.key_digest(key)
+    if await store.is_blocked(available.db, digest):
+        return Kept(over=Outcome(ending=Ending.MISMATCHED, message="Its key was disclosed once.", ca=ca))
     version = Version(
         id=bound_to,
         number=assignment.number,
@@ -204,7 +212,7 @@ async def keep(assignment: Assignment, ca: str, url: str) -> Kept:
         issuer=verification.issuer(chain.pem),
         certificate_id=verdict.certificate_id,
         life=verdict.life,
-        key_digest=verification.key_digest(key),
+        key_digest=digest,
         issued_at=now,
         cause=assignment.cause,
     )
@@ -238,7 +246,10 @@ async def give_up(assignment: Assignment, ca: str) -> None:
     """Nothing more can come of the order: let go of what it still has pending, so that it counts for nothing."""
     available = resources.current()
     row = await orders_store.find_order(available.db, assignment.issuance)
-    opened = await available.authorities.opened(ca) if row is not None and row.url is not None else None
+    opened = None
+    if row is not None and row.url is not None:
+        with contextlib.suppress(LifecycleError):  # no account any more: nothing of it is pending either
+            opened = await available.authorities.opened(ca)
     if row is not None and row.url is not None and isinstance(opened, Opened):
         order = await available.authorities.run(acme.read_order, opened.ca, opened.signer, row.url)
         for url in order.authorizations if isinstance(order, Order) and order.status == "pending" else ():

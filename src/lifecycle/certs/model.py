@@ -246,6 +246,28 @@ class RevokeCertificate(Act):
     reason: int = 0
 
 
+class Seal(Durable):
+    """Ends everything about a certificate, if it belongs to those who are meant.
+
+    Attributes:
+        workspace: whose it must be; None takes any.
+        project: whose it must be; None takes any.
+        other_than: the workspace that has won the domain, and whose it must not be.
+    """
+
+    workspace: str | None = None
+    project: str | None = None
+    other_than: str | None = None
+
+    def means(self, certificate: Certificate) -> bool:
+        """Whether this certificate is meant."""
+        return (
+            self.workspace in (None, certificate.workspace)
+            and self.project in (None, certificate.project)
+            and certificate.workspace != self.other_than
+        )
+
+
 class Wake(Durable):
     """A wake-up."""
 
@@ -310,6 +332,7 @@ class Settled(Durable):
 
     issuance: str
     run: int
+    workspace: str = ""
     outcome: Outcome
 
     @property

@@ -55,7 +55,7 @@ def wait_until(certificate: Certificate, moment: datetime) -> Decision:
 def planned(certificate: Certificate) -> Decision:
     """Arm the next renewal of the version in use; nothing changes when it is armed for that moment already."""
     version = certificate.version
-    if version is None or certificate.cancelled is not None:
+    if version is None or certificate.cancelled is not None or certificate.revoked_at is not None:
         return Decision(certificate)
     moment, source = _plan(certificate, version)
     effects: list[Effect] = []

@@ -140,7 +140,8 @@ async def write_published(db: Database, assignment: Assignment, rows: Sequence[P
         await connection.execute_many(
             "INSERT INTO challenges (issuance_id, type, name, value, identifier, place, project_id, created_at) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
-            "ON DUPLICATE KEY UPDATE removed_at = NULL, place = IF(VALUES(place) = '', place, VALUES(place))",
+            "ON DUPLICATE KEY UPDATE removed_at = NULL, created_at = VALUES(created_at), "
+            "place = IF(VALUES(place) = '', place, VALUES(place))",
             [(*row[:6], assignment.project, now) for row in rows],
         )
 

@@ -33,7 +33,8 @@ _GO_ON = frozenset({"badNonce", "orderNotReady"})
 _VALIDATION = frozenset({"connection", "dns", "dnssec", "tls", "caa", "incorrectResponse"})
 _ACCOUNT = frozenset({"accountDoesNotExist", "userActionRequired"})
 _TRANSIENT = frozenset({"serverInternal"})
-_AGAINST_REPLACES = frozenset({"alreadyReplaced", "malformed", "unauthorized"})
+# Pebble 2.10 fails (serverInternal) when it does not find what is to be replaced, as with one serial of 256.
+_AGAINST_REPLACES = frozenset({"alreadyReplaced", "malformed", "unauthorized", "serverInternal"})
 
 
 class About(StrEnum):
@@ -121,6 +122,14 @@ def unpause_link(problem: Problem) -> str | None:
     """
     found = _UNPAUSE.search(problem.detail) or _UNPAUSE.search(problem.instance or "")
     return found[0].rstrip(".,;)\"'") if found else None
+
+
+def link_for_person(problem: Problem) -> str | None:
+    """Where a person must act before the CA goes on; None when nobody must.
+
+    It is the end of a pause, or what has to be agreed to (RFC 8555, section 7.3.3).
+    """
+    return unpause_link(problem) or (problem.instance if problem.kind == "userActionRequired" else None)
 
 
 def retry_after(header: str | None, *, now: datetime) -> datetime | None:

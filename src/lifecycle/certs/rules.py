@@ -4,7 +4,7 @@ from datetime import datetime
 
 from lifecycle import clock
 from lifecycle.certs import moves, problems, renewals
-from lifecycle.certs.decision import Decision, Effect, Halt, Look, Recall, Rouse, Transition
+from lifecycle.certs.decision import Decision, Effect, Halt, Look, LookLater, Recall, Rouse, Transition
 from lifecycle.certs.model import (
     Act,
     Cancelled,
@@ -14,6 +14,7 @@ from lifecycle.certs.model import (
     RescheduleRenewal,
     RevokeCertificate,
 )
+from lifecycle.certs.renewals import Source
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor, Role
 
@@ -32,6 +33,8 @@ def issue(domain: str, certificate: Certificate, command: IssueCertificate, *, f
     is_good = before.version is not None and before.revoked_at is None and command.now < before.version.life.not_after
     if is_same and is_good and before.cancelled is None and not command.force:
         return Decision(certificate)
+    if is_same and is_good and not command.force:
+        return moves.rearranged(before.model_copy(update={"cancelled": None}), now=command.now, actor=command.actor)
     if not command.force:
         _check_budget(domain, before, command.now)
     wanted = before.model_copy(
@@ -95,12 +98,13 @@ def reschedule_renewal(domain: str, certificate: Certificate, command: Reschedul
             latest=clock.rfc3339(version.life.floor),
             field="due_at",
         )
+    _check_budget(domain, certificate, command.due_at)
     armed = certificate.countdown.arm(due_at=command.due_at, wake_at=command.due_at)
-    after = certificate.model_copy(update={"countdown": armed, "moved_to": command.due_at})
+    after = certificate.model_copy(update={"countdown": armed, "moved_to": command.due_at, "source": Source.MOVED})
     detail = Transition(
         "certificate.renewal_rescheduled", command.now, command.actor, {"due_at": clock.rfc3339(command.due_at)}
     )
-    return Decision(after, (Rouse(),), (detail,))
+    return Decision(after, (Rouse(), LookLater()) if after.next_look_at else (Rouse(),), (detail,))
 
 
 def halt(domain: str, certificate: Certificate, act: Act) -> Decision:
@@ -133,7 +137,8 @@ def look(domain: str, certificate: Certificate, act: Act) -> Decision:
     """Read the CA's renewal window now, out of turn."""
     _check(domain, certificate, act)
     version = certificate.version
-    if version is None or version.certificate_id is None or certificate.running is not None:
+    is_over = certificate.running is not None or certificate.revoked_at is not None
+    if version is None or version.certificate_id is None or is_over:
         return Decision(certificate)
     return Decision(certificate, (Look(ca=version.ca, certificate_id=version.certificate_id),))
 

@@ -103,15 +103,47 @@ async def _insert(connection: Connection, assignment: Assignment, stored: Stored
 
 
 async def serve(db: Database, stored: Stored) -> None:
-    """Say that this version is the one that is served."""
-    await db.execute(
-        "UPDATE certificates SET status = CASE WHEN id = %s AND status IN ('stored', 'former') THEN 'served' "
-        "WHEN id <> %s AND status = 'served' AND version < %s THEN 'former' ELSE status END WHERE domain = %s",
-        stored.version.id,
-        stored.version.id,
-        stored.version.number,
-        stored.domain,
-    )
+    """Say that this version is the one that is to be served, unless a newer one is."""
+
+    async def work(connection: Connection) -> None:
+        newer = await connection.one(
+            "SELECT 1 AS n FROM certificates WHERE domain = %s AND status = 'served' AND version > %s FOR UPDATE",
+            stored.domain,
+            stored.version.number,
+        )
+        await connection.execute(
+            "UPDATE certificates SET status = CASE WHEN id = %s AND status IN ('stored', 'former') THEN %s "
+            "WHEN id <> %s AND status = 'served' AND version < %s THEN 'former' ELSE status END WHERE domain = %s",
+            stored.version.id,
+            "former" if newer else "served",
+            stored.version.id,
+            stored.version.number,
+            stored.domain,
+        )
+
+    await db.transaction(work)
+
+
+async def take_back(db: Database, stored: Stored) -> Stored | None:
+    """Say that the one before this version is to be served again; returns it, if there is one."""
+
+    async def work(connection: Connection) -> Stored | None:
+        former = await connection.one(
+            "SELECT * FROM certificates WHERE domain = %s AND version < %s AND status IN ('served', 'former') "
+            "AND revoked_at IS NULL "
+            "ORDER BY version DESC LIMIT 1 FOR UPDATE",
+            stored.domain,
+            stored.version.number,
+        )
+        await connection.execute(
+            "UPDATE certificates SET status = 'stored' WHERE id = %s AND status = 'served'", stored.version.id
+        )
+        if former is None:
+            return None
+        await connection.execute("UPDATE certificates SET status = 'served' WHERE id = %s", former["id"])
+        return _stored(former)
+
+    return await db.transaction(work)
 
 
 async def mark_revoked(db: Database, certificate: str, now: datetime, *, until_replaced: bool) -> None:
@@ -199,11 +231,9 @@ async def versions_of(db: Database, domains: Sequence[str], *, workspace: str) -
 
 
 async def keepers(db: Database, names: Sequence[str]) -> Mapping[str, str]:
-    """The workspace that keeps a certificate under each of these names; names without one are left out."""
+    """The domains whose certificates have any of these names, with the workspace that keeps each."""
     rows = await db.all(
-        "SELECT d.domain, d.workspace_id FROM certificate_domains d JOIN JSON_TABLE(%s, '$[*]' COLUMNS (name "
-        "VARCHAR(255) PATH '$')) AS wanted ON d.domain = CONVERT(wanted.name USING utf8mb4) COLLATE utf8mb4_bin "
-        "WHERE d.status <> 'removed'",
+        "SELECT domain, workspace_id FROM certificate_domains WHERE status <> 'removed' AND JSON_OVERLAPS(names, %s)",
         json.dumps(list(names)),
     )
     return {row["domain"]: row["workspace_id"] for row in rows}
@@ -295,6 +325,14 @@ async def count_of_project(db: Database, project: str) -> int:
         *[project] * 4,
     )
     return 0 if row is None else int(row["versions"]) or min(1, int(row["others"]))
+
+
+async def retire_project(db: Database, project: str) -> None:
+    """Say that no certificate of a project is served any more, so that nobody gives one to the gateway again."""
+    await db.execute(
+        "UPDATE certificates SET status = 'former' WHERE project_id = %s AND status = 'served'",
+        project,
+    )
 
 
 async def delete_of_project(connection: Connection, order: PurgeOrder) -> int:

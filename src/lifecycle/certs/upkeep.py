@@ -47,4 +47,7 @@ async def _withdraw() -> None:
     for issuance in left:
         if issuance.removesuffix("_r") not in at_work:
             _log.warning("issuance %s left something published; it is removed", issuance)
-            await proving.withdraw(issuance)
+            try:
+                await proving.withdraw(issuance)
+            except RuntimeError as error:  # the others are not to wait for this one
+                _log.warning("%s", error)

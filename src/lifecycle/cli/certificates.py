@@ -1,6 +1,5 @@
 """`lifecycle cert`: issue, list, show, renew, revoke, download."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -167,7 +166,7 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Have the CA revoke the certificate in use; it is not served any more. Needs the role administrator."""
-    if not yes and sys.stdin.isatty():
+    if not yes:
         output.err.print(f"This revokes the certificate of {escape(domain)} for ever; browsers then refuse it.")
         if not typer.confirm("Go on?", err=True):
             raise CommandError("Not confirmed; nothing was changed.", "Answer y, or give --yes.", refusal=True)

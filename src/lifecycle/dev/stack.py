@@ -153,7 +153,7 @@ class Stack:
             "LIFECYCLE_RECONCILER_INTERVAL": "10s",
             "LIFECYCLE_REGIONS": f"{REGION}=process:{self._absolute}/instances",
             "LIFECYCLE_DEPLOY_APEX": APEX,
-            "LIFECYCLE_DEPLOY_APEX_WORKSPACE": WORKSPACE,
+            "LIFECYCLE_PLATFORM_WORKSPACE": WORKSPACE,
             "LIFECYCLE_DOMAINS_VERIFY": "false",  # people try names that no DNS knows
             "LIFECYCLE_DEPLOY_SOURCE_FOLDER": str(self.root / "sources"),
             "LIFECYCLE_GATEWAY_FOLDER": str(self.root / "gateway"),

@@ -93,6 +93,11 @@ CERTIFICATES: Mapping[Code, Row] = {
     Code.CERTIFICATE_NOT_FOUND: Row(
         404, "There is no certificate for {domain}.", "List what there is with 'lifecycle cert list'."
     ),
+    Code.CERTIFICATE_DOMAIN_UNPROVEN: Row(
+        409,
+        "Nobody of this workspace has proved here that {domain} is theirs.",
+        "Add it to a project with 'lifecycle domain add', and set the records that are shown.",
+    ),
     Code.CERTIFICATE_TAKEN: Row(
         409,
         "{domain} belongs to somebody else.",

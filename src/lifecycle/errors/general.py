@@ -27,6 +27,11 @@ GENERAL: Mapping[Code, Row] = {
     Code.KEY_NOT_FOUND: Row(
         404, "There is no API key {key} in this workspace.", "List the keys with 'lifecycle key list'."
     ),
+    Code.PLATFORM_WORKSPACE_REQUIRED: Row(
+        403,
+        "This concerns every workspace, and is for the one that LIFECYCLE_PLATFORM_WORKSPACE names.",
+        "Ask an administrator of that workspace.",
+    ),
     Code.ROLE_REQUIRED: Row(
         403,
         "This needs the role {required}; the key has {role}.",

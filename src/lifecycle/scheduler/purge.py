@@ -16,6 +16,7 @@ from restate import Workflow, WorkflowContext, WorkflowSharedContext
 from lifecycle import clock, policies, resources
 from lifecycle.certs import certificates, delivery, orders_store, proving
 from lifecycle.certs import store as certificates_store
+from lifecycle.certs.model import Seal
 from lifecycle.db import Connection, Database
 from lifecycle.deploy import deployments, instances, launch, routing, routing_store
 from lifecycle.deploy import store as deploy_store
@@ -93,6 +94,8 @@ async def _count_certificates(project: str) -> int:
 async def _remove_certificates(order: PurgeOrder) -> None:
     available = resources.current()
     await store.seal_project(available.db, order)
+    # First, for whoever compares the gateway with the database just now would bring back what is removed there.
+    await certificates_store.retire_project(available.db, order.project.id)
     for domain in await certificates_store.domains_of_project(available.db, order.project.id):
         await delivery.withdraw(domain)
     await store.delete_in_batches(available.db, order, certificates_store.delete_of_project)
@@ -203,8 +206,9 @@ async def _seal_deployments(ctx: WorkflowContext, order: PurgeOrder) -> None:
 async def _seal_certificates(ctx: WorkflowContext, order: PurgeOrder) -> None:
     """See to it that nothing is issued or renewed any more, and nothing published for a challenge is left."""
     found = await ctx.run_typed("list-domains", _domains, policies.DATABASE.options(Domains), order=order)
+    seal = Seal(workspace=order.project.workspace, project=order.project.id)
     for domain in found.domains:
-        while (await ctx.object_call(certificates.seal, domain, None)).at_work:
+        while (await ctx.object_call(certificates.seal, domain, seal)).at_work:
             await ctx.sleep(_ISSUANCE_ENDS_WITHIN)
     await ctx.run_typed("withdraw-challenges", _withdraw, policies.PLATFORM.options(type(None)), order=order)
 

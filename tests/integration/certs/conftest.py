@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,23 @@ async def wire(lab: Lab) -> AsyncIterator[Wire]:
 @pytest.fixture(scope="session")
 async def site() -> AsyncIterator[Site]:
     """All of Lifecycle, two CAs and a BIND; every handler is replayed at each step."""
+    async with _certified({"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "0s"}) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+async def swift_site() -> AsyncIterator[Site]:
+    """The same as it is in production, without replays, for what takes minutes."""
+    async with _certified({}) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _certified(environment: Mapping[str, str]) -> AsyncIterator[Site]:
     root = Path(tempfile.mkdtemp(prefix="lifecycle-site-"))
     try:
         async with certified(
-            root,
-            settings={"LIFECYCLE_RECONCILER_INTERVAL": "2s"},
-            environment={"RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT": "0s"},
+            root, settings={"LIFECYCLE_RECONCILER_INTERVAL": "500ms"}, environment=environment
         ) as opened:
             yield opened
     finally:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from lifecycle import resources, vault
-from lifecycle.access import keys
+from lifecycle import clock, ids, resources, vault
+from lifecycle.access import keys, store
 from lifecycle.api.app import create_app
 from lifecycle.certs import configuration
 from lifecycle.certs.authorities import Authorities
@@ -106,7 +106,7 @@ def command(people: Api) -> Command:
 
 @asynccontextmanager
 async def _serving(bench: Workbench, file: Path, root: Path) -> AsyncIterator[str]:
-    settings = bench.stack.settings().model_copy(update={"certificates_file": file})
+    settings = bench.stack.settings().model_copy(update={"certificates_file": file, "platform_workspace": "workbench"})
     port = ports.assign(("api",), remembered=root / "ports.json", given={})["api"]
     server = uvicorn.Server(
         uvicorn.Config(create_app(settings), host="127.0.0.1", port=port, access_log=False, log_config=None)
@@ -155,6 +155,23 @@ async def test_only_administrators_may(bench: Workbench, people: Api) -> None:
         assert (await operator.get("/v1/authorities")).status == 200
 
     assert [answer.body["code"] for answer in answers] == ["role_required"] * len(PATHS)
+
+
+async def test_an_administrator_of_another_workspace_changes_nothing_that_is_everybodys(
+    people: Api, bench: Workbench
+) -> None:
+    """Accounts and the key ring serve all workspaces, so a tenant's administrator sees them and leaves them."""
+    elsewhere = await store.ensure_workspace(
+        bench.resources.db, workspace_id=ids.new("ws"), name="tenant", now=clock.now()
+    )
+    made = await keys.create(
+        bench.resources.db, workspace=elsewhere, person="mallory@example.com", role=Role.ADMINISTRATOR, by=None
+    )
+    async with people.with_key(made.token) as tenant:
+        answers = [await tenant.call(method, path) for method, path in PATHS]
+        assert (await tenant.get("/v1/authorities")).status == 200
+
+    assert [answer.body["code"] for answer in answers] == ["platform_workspace_required"] * len(PATHS)
 
 
 async def test_the_command_line_tells_the_story_of_an_account(people: Api, command: Command) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lifecycle import clock
-from lifecycle.certs.model import Certificate, Running
+from lifecycle.certs.model import Cause, Certificate, Running
 from lifecycle.certs.names import ChallengeType
 from tests.support import certificate_checks
 from tests.support.certificate_checks import Checker, Truth
@@ -24,7 +24,8 @@ def _rows(table: str, index: int, **changed: Any) -> Plant:
     def plant(truth: Truth) -> Truth:
         rows = [dict(row) for row in getattr(truth, table)]
         rows[index].update(changed)
-        return truth._replace(**{table: rows})
+        replaced: dict[str, Any] = {table: rows}
+        return truth._replace(**replaced)
 
     return plant
 
@@ -54,7 +55,7 @@ def _one_served(truth: Truth) -> Truth:
     return truth._replace(served=dict.fromkeys(truth.served))
 
 
-_RUNNING = Running(issuance="iss_x", cause="requested", begun_at=clock.now())  # type: ignore[arg-type]
+_RUNNING = Running(issuance="iss_x", cause=Cause.REQUESTED, begun_at=clock.now())
 FAULTS: Mapping[str, tuple[Checker, Plant]] = {
     "still at work": (certificate_checks.it_is_in_use, _certificate(running=_RUNNING)),
     "failed": (certificate_checks.it_is_in_use, _certificate(last_error="no")),
@@ -80,6 +81,7 @@ FAULTS: Mapping[str, tuple[Checker, Plant]] = {
         lambda truth: truth._replace(versions=[*truth.versions, truth.versions[0]]),
     ),
     "key left": (certificate_checks.an_order_gives_one_certificate, _rows("orders", 0, sealed_key="v1.x")),
+    "never ended": (certificate_checks.an_order_gives_one_certificate, _rows("orders", 0, ended_at=None)),
     "same key": (certificate_checks.an_order_gives_one_certificate, _same_key),
     "other key": (certificate_checks.an_order_gives_one_certificate, _other_key),
     "nobody's": (certificate_checks.an_order_gives_one_certificate, lambda truth: truth._replace(orders=[])),

@@ -16,11 +16,22 @@ _REQUESTS = (
     Resource.ORDER,
     Resource.CERTIFICATE,
 )
+# CI loses each answer once, and that of a new order at either CA; `-m chaos` does the rest.
+_RUNS = [
+    pytest.param(
+        ca,
+        resource,
+        how,
+        id=f"{ca}: {how} {resource.name}",
+        marks=[] if how == "lost answer" and ca == USUAL else pytest.mark.chaos,
+    )
+    for ca in (USUAL, NEWER)
+    for resource in _REQUESTS
+    for how in ("lost answer", "lost request")
+]
 
 
-@pytest.mark.parametrize("how", ["lost answer", "lost request"])
-@pytest.mark.parametrize("resource", _REQUESTS, ids=lambda resource: resource.name)
-@pytest.mark.parametrize("ca", [USUAL, NEWER])
+@pytest.mark.parametrize(("ca", "resource", "how"), _RUNS)
 async def test_a_lost_message_is_not_noticed(desk: Desk, ca: str, resource: Resource, how: str) -> None:
     """Whatever answer or request is lost: one order at the CA, one certificate, one key, served, nothing left."""
     if ca not in desk.stack.wires:
@@ -43,21 +54,25 @@ async def test_a_lost_message_is_not_noticed(desk: Desk, ca: str, resource: Reso
 
 @pytest.mark.parametrize("ca", [USUAL, NEWER])
 async def test_an_order_whose_answer_was_lost_is_found_in_the_list_of_the_account(desk: Desk, ca: str) -> None:
-    """The CA made an order and we never heard of it: it is found again, although other orders are open there."""
+    """The CA made an order and we never heard of it: it is found again, on the last page of many."""
     if ca not in desk.stack.wires:
         pytest.skip("no newer Pebble: 'scripts/setup --tests' could not fetch one")
-    wire, domain, other = desk.wire(ca), fresh_name(), fresh_name()
-    await desk.ask(other, ca=ca)
-    await desk.ends(other)
+    wire, domain = desk.wire(ca), fresh_name()
+    others = [fresh_name() for _ in range(4)]  # Pebble has three on a page, the oldest first
+    for other in others:
+        await desk.ask(other, ca=ca)
+    for other in others:
+        await desk.ends(other)
     wire.forget()
     wire.lose(Resource.NEW_ORDER)
     await desk.ask(domain, ca=ca)
     await desk.ends(domain)
 
-    assert wire.count(Resource.NEW_ORDER) == 1
-    assert wire.count(Resource.ORDERS) >= 1
+    assert len(wire.came(Resource.NEW_ORDER)) == 1
+    assert len(wire.came(Resource.ORDERS)) > 1
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("challenge", ChallengeType)
 async def test_answers_that_are_lost_again_and_again_only_cost_time(desk: Desk, challenge: ChallengeType) -> None:
     """Each kind of answer is lost once, in one and the same issuance."""

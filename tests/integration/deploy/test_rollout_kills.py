@@ -82,7 +82,7 @@ _RUNS = [
     for when in ("before", "after")
 ]
 # Of every project and of nobody's doing.
-_BACKGROUND = ("Reconciler/", "InstanceService/upkeep", "DeploymentService/state")
+_BACKGROUND = ("Reconciler/", "InstanceService/upkeep", "CertificateUpkeep/", "DomainLook/", "DeploymentService/state")
 _MOST_RUNS = 12
 
 

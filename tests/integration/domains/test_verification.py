@@ -116,6 +116,19 @@ async def test_a_domain_that_is_given_back_is_free_and_begins_anew(land: Land, s
     assert again["status"] == "pending"
 
 
+async def test_verify_answers_with_its_own_look(land: Land, slug: str) -> None:
+    """A look that was under way before I set the record, and ends after I asked, is not what I am told."""
+    shop = await land.shop(slug)
+    host = f"www.{slug}.example"
+    with land.points.death_at("DomainLook/look/settle", "before"):
+        added = await land.add(shop.id, host)
+        await eventually(land.points.has_died, within=20)
+        await land.set(added, "ownership")
+        looked = await land.verify(shop.id, host)
+
+    assert (looked["status"], looked["records"][0]["state"]) == ("verified", "ok")
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", ["ask-dns", "settle", "note-told"])
 async def test_a_worker_that_dies_while_it_looks_loses_nothing(land: Land, slug: str, step: str, when: str) -> None:

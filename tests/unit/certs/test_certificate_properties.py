@@ -210,14 +210,14 @@ class Story(RuleBasedStateMachine):
             version = _version(assignment, self.now)
         outcome = Outcome(ending=ending, message="no", version=version, until=self.now + timedelta(seconds=seconds))
         before = self.certificate
-        message = Settled(issuance=assignment.issuance, run=assignment.run, outcome=outcome)
+        message = Settled(issuance=assignment.issuance, run=assignment.run, workspace="ws_1", outcome=outcome)
         self.carry_out(events.settle(DOMAIN, before, message, now=self.now, random=chance))
         after = self.certificate
         if ending is not Ending.ISSUED:
             assert after.version == before.version, "a failure touched the working certificate"
         if ending is Ending.WAIT:
             assert after.attempts == before.attempts, "waiting as told was counted as an attempt"
-            assert after.countdown.due_at == max(outcome.until or self.now, self.now)
+            assert after.countdown.due_at == _told(before.version, self.now + timedelta(seconds=seconds), self.now)
         repeated = events.settle(DOMAIN, after, message, now=self.now, random=chance)
         assert repeated == Decision(after), "told twice, done twice"
 
@@ -225,6 +225,13 @@ class Story(RuleBasedStateMachine):
     def wait(self, hours: int) -> None:
         """Time passes."""
         self.now += timedelta(hours=hours)
+
+
+def _told(version: Version | None, until: datetime, now: datetime) -> datetime:
+    """As long as the CA says, but never past a twelfth of what is left of a working certificate, or a minute."""
+    if version is None:
+        return until
+    return min(until, now + max((version.life.not_after - now) / 12, timedelta(minutes=1)))
 
 
 def _version(assignment: Assignment, now: datetime) -> Version:

@@ -17,6 +17,7 @@ from lifecycle.certs.model import (
     RescheduleRenewal,
     RevokeCertificate,
     Revoked,
+    Seal,
     Settled,
     Status,
     Version,
@@ -87,7 +88,7 @@ def ended(certificate: Certificate, ending: Ending, *, now: datetime = NOW, **mo
     running = certificate.running
     assert running is not None
     outcome = Outcome.model_validate({"ending": ending, "ca": "ca", "message": "why", **more})
-    settled = Settled(issuance=running.issuance, run=running.run, outcome=outcome)
+    settled = Settled(issuance=running.issuance, run=running.run, workspace="ws_1", outcome=outcome)
     return events.settle(DOMAIN, certificate, settled, now=now, random=0.5)
 
 
@@ -195,7 +196,7 @@ def test_a_moved_renewal_comes_then() -> None:
     [entry] = entries.entries(DOMAIN, issued(), moved.certificate, moved.transitions)
     assert entry.pending_action is not None
     assert (entry.pending_action.due_at, entry.pending_action.state) == (NOW + 3 * DAY, ActionState.PENDING)
-    assert moved.effects == (Rouse(),)
+    assert Rouse() in moved.effects
 
     window = RenewalInfo(certificate_id="a.1", start=NOW + 50 * DAY, end=NOW + 51 * DAY)
     advised = events.advised(moved.certificate, Advised(certificate_id="a.1", window=window), now=NOW, random=0.5)
@@ -311,8 +312,8 @@ def test_a_look_out_of_turn_asks_the_ca() -> None:
 
 def test_a_removed_certificate_is_renewed_no_more() -> None:
     """After the purge has begun nothing is issued, and what is at work is told to stop."""
-    sealed = events.seal(issued(), now=NOW).certificate
+    sealed = events.seal(issued(), Seal(), now=NOW).certificate
     assert (sealed.status, sealed.countdown.due_at) == (Status.REMOVED, None)
-    assert events.seal(begun(), now=NOW).effects == (Halt("iss_1"),)
+    assert events.seal(begun(), Seal(), now=NOW).effects == (Halt("iss_1"),)
     with refusal(Code.CERTIFICATE_NOT_FOUND):
         rules.renew(DOMAIN, sealed, act(), fresh="iss_2")

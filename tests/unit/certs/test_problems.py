@@ -65,7 +65,7 @@ def test_each_class_has_its_act(failure: Failure, about: About, expected: Meanin
     assert problems.meaning(failure, about=about) is expected
 
 
-@pytest.mark.parametrize("kind", ["alreadyReplaced", "malformed", "unauthorized"])
+@pytest.mark.parametrize("kind", ["alreadyReplaced", "malformed", "unauthorized", "serverInternal"])
 def test_an_order_that_replaces_is_repeated_without(kind: str) -> None:
     """A CA that does not take the replacement never blocks the renewal."""
     failure = refused(kind, 409)

@@ -78,6 +78,7 @@ class Claim(NamedTuple):
     Attributes:
         bad_looks: how many times in a row it was found to lead elsewhere, since it once led here.
         routed_at: since when it has led here.
+        begun_at: what the latest look was asked for with (`Question.begun_at`), which says whose look it was.
         untold: it has won or lost the domain, and those who have to know may not have been told: whoever was to tell
             them may have died, and the next look makes up for it.
     """
@@ -96,6 +97,7 @@ class Claim(NamedTuple):
     routed_at: datetime | None = None
     checked_at: datetime | None = None
     next_check_at: datetime | None = None
+    begun_at: datetime | None = None
     untold: bool = False
 
 
@@ -168,6 +170,7 @@ def settle(
         version=mine.version + 1,
         sight=sight,
         checked_at=now,
+        begun_at=max(begun_at, mine.begun_at or begun_at),
         bad_looks=_bad_looks(mine, sight),
         verified_at=(mine.verified_at or now) if owns else None,
         routed_at=(mine.routed_at or now) if owns and routed else mine.routed_at if owns else None,

@@ -16,7 +16,7 @@ from restate import Context, ObjectContext, ObjectSharedContext, Service, Virtua
 from lifecycle import clock, policies, resources
 from lifecycle.certs import certificates, configuration
 from lifecycle.certs.dns import Resolver
-from lifecycle.certs.model import Act, IssueCertificate, Wish
+from lifecycle.certs.model import Act, IssueCertificate, Seal, Wish
 from lifecycle.certs.names import ChallengeType, Identifier
 from lifecycle.deploy.verification import moves, rules, store
 from lifecycle.deploy.verification import sight as sights
@@ -216,14 +216,15 @@ def _carry_out(ctx: ObjectContext, after: Verification, effect: Effect) -> None:
                 wake = Wake(generation=after.countdown.generation)
                 ctx.object_send(check, ctx.key(), wake, send_delay=clock.until(after.countdown.wake_at))
         case Displace():
-            ctx.object_send(certificates.seal, after.hostname, None)
+            ctx.object_send(certificates.seal, after.hostname, Seal(other_than=after.workspace))
         case Certify(actor, now):
             wish = Wish(identifiers=(Identifier(value=after.hostname),), challenge=ChallengeType.HTTP_01)
             asked = IssueCertificate(actor=actor, now=now, project=after.project, wish=wish)
             ctx.object_send(certificates.process_challenge, after.hostname, asked)
         case Lapse(actor, now, issuing):
             if issuing:
-                ctx.object_send(certificates.seal, after.hostname, None)
+                theirs = Seal(workspace=after.workspace, project=after.project)
+                ctx.object_send(certificates.seal, after.hostname, theirs)
             else:
                 ctx.object_send(certificates.cancel_renewal, after.hostname, Act(actor=actor, now=now))
         case _:

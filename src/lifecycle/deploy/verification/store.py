@@ -186,6 +186,26 @@ async def listed(db: Database, project: str) -> Mapping[str, Listed]:
     return {row["hostname"]: Listed(_claim(row), bool(row["contested"])) for row in rows}
 
 
+class Claimant(NamedTuple):
+    """Who claims a domain here, and how far they have proved it."""
+
+    hostname: str
+    workspace: str
+    status: Status
+
+
+async def claimants(db: Database, hostnames: Sequence[str]) -> Sequence[Claimant]:
+    """Every claim to one of these domains that is not lost; of whatever project and workspace."""
+    rows = await db.all(
+        "SELECT d.hostname, d.status, p.workspace_id FROM domains d JOIN projects p ON p.id = d.project_id "
+        "JOIN JSON_TABLE(%s, '$[*]' COLUMNS (name VARCHAR(255) PATH '$')) AS wanted "
+        "ON d.hostname = CONVERT(wanted.name USING utf8mb4) COLLATE utf8mb4_bin "
+        "WHERE d.kind = 'custom' AND d.status <> 'lost'",
+        json.dumps(list(hostnames)),
+    )
+    return [Claimant(row["hostname"], row["workspace_id"], Status(row["status"])) for row in rows]
+
+
 async def count_unverified(db: Database, project: str) -> int:
     """How many domains of the project wait for proof."""
     row = await db.one("SELECT COUNT(*) AS n FROM domains WHERE project_id = %s AND status = 'pending'", project)
@@ -207,7 +227,7 @@ async def _lock(connection: Connection, hostname: str) -> Sequence[Claim]:
 async def _update(connection: Connection, claim: Claim) -> None:
     await connection.execute(
         "UPDATE domains SET status = %s, version = %s, sight = %s, reason = %s, bad_looks = %s, verified_at = %s, "
-        "routed_at = %s, checked_at = %s, next_check_at = %s, untold = %s WHERE id = %s",
+        "routed_at = %s, checked_at = %s, next_check_at = %s, begun_at = %s, untold = %s WHERE id = %s",
         claim.status.value,
         claim.version,
         claim.sight.model_dump_json(),
@@ -217,6 +237,7 @@ async def _update(connection: Connection, claim: Claim) -> None:
         claim.routed_at,
         claim.checked_at,
         claim.next_check_at,
+        claim.begun_at,
         claim.untold,
         claim.id,
     )
@@ -278,5 +299,6 @@ def _claim(row: Row) -> Claim:
         routed_at=row["routed_at"],
         checked_at=row["checked_at"],
         next_check_at=row["next_check_at"],
+        begun_at=row["begun_at"],
         untold=bool(row["untold"]),
     )

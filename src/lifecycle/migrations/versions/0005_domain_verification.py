@@ -26,6 +26,7 @@ def upgrade() -> None:
                 ADD routed_at DATETIME(6) NULL,
                 ADD checked_at DATETIME(6) NULL,
                 ADD next_check_at DATETIME(6) NULL,
+                ADD begun_at DATETIME(6) NULL,
                 ADD untold BOOLEAN NOT NULL DEFAULT FALSE""")
     # The guard of the whole: whatever else goes wrong, no two rows own a domain. NULLs are not compared.
     if "owned_hostname" not in columns:
