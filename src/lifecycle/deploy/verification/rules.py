@@ -165,17 +165,7 @@ def settle(
     proof = _proof(sight, contested=bool(rivals))
     owns = mine.status.owns or proof is not None
     former = [one for one in rivals if one.status.owns] if owns else []
-    routed = sight.routing.condition is Condition.OK
-    looked = mine._replace(
-        version=mine.version + 1,
-        sight=sight,
-        checked_at=now,
-        begun_at=max(begun_at, mine.begun_at or begun_at),
-        bad_looks=_bad_looks(mine, sight),
-        verified_at=(mine.verified_at or now) if owns else None,
-        routed_at=(mine.routed_at or now) if owns and routed else mine.routed_at if owns else None,
-        untold=owns and (mine.untold or not mine.status.owns),
-    )
+    looked = _look(mine, sight, owns=owns, begun_at=begun_at, now=now)
     status = _status(looked, owns=owns, begun_at=begun_at, now=now)
     after = looked._replace(
         status=status,
@@ -191,10 +181,24 @@ def settle(
         next_check_at=after.next_check_at,
         won=after.untold,
         proof=proof,
-        routed=routed,
+        routed=sight.routing.condition is Condition.OK,
         taken_from=tuple(_former(one) for one in claims if one.status is Status.LOST and one.untold),
     )
     return Settled(claims, ruling)
+
+
+def _look(mine: Claim, sight: Sight, *, owns: bool, begun_at: datetime, now: datetime) -> Claim:
+    routed = sight.routing.condition is Condition.OK
+    return mine._replace(
+        version=mine.version + 1,
+        sight=sight,
+        checked_at=now,
+        begun_at=max(begun_at, mine.begun_at or begun_at),
+        bad_looks=_bad_looks(mine, sight),
+        verified_at=(mine.verified_at or now) if owns else None,
+        routed_at=(mine.routed_at or now) if owns and routed else mine.routed_at if owns else None,
+        untold=owns and (mine.untold or not mine.status.owns),
+    )
 
 
 def _proof(sight: Sight, *, contested: bool) -> Purpose | None:
