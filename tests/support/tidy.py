@@ -80,6 +80,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "certs.probes",
         "certs.verification",
         "deploy.platforms.*",
+        "ledger.changes",
         "ledger.writer",
         "deploy.builds",
         "deploy.launch",
@@ -101,7 +102,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     ),
     "services": (),
     "worker": ("client", "endpoint", "registration", "health", "certificate_health"),
-    "people": ("api.*", "cli.*", "dev.*", "__main__"),
+    "people": ("api.*", "cli.*", "console", "console.*", "dev.*", "__main__"),
 }
 SERVICE_KINDS = ("restate.Service", "restate.VirtualObject", "restate.Workflow")
 

@@ -18,6 +18,7 @@ from lifecycle.api import (
     deliveries,
     deployments,
     domains,
+    events,
     keys,
     many_certificates,
     problems,
@@ -30,6 +31,7 @@ from lifecycle.api import (
 from lifecycle.api.context import Context
 from lifecycle.api.limits import Limits
 from lifecycle.client import Client
+from lifecycle.console import app as console
 from lifecycle.engine import Engine
 from lifecycle.observability.requests import Watched
 from lifecycle.settings import Settings
@@ -55,6 +57,7 @@ _ROUTES = (
     calendar,
     authorities,
     records,
+    events,
     webhooks,
     deliveries,
     recipients,
@@ -103,4 +106,5 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Watched)  # added last, it is the outermost
     for module in _ROUTES:
         app.include_router(module.router)
+    console.install(app)
     return app

@@ -19,6 +19,7 @@ from lifecycle.db import Database, DatabaseDownError
 from lifecycle.deploy.platforms import regions
 from lifecycle.engine import Engine
 from lifecycle.errors import Code, LifecycleError
+from lifecycle.ledger.changes import Changes
 from lifecycle.models import Actor, Role
 from lifecycle.scheduler import store
 from lifecycle.settings import Settings
@@ -47,10 +48,12 @@ class Context:
         self.regions = regions.parse(settings.regions)
         self.platforms = {name: regions.open_platform(url) for name, url in self.regions.items()}
         self.keyring = Keyring(db, ttl=settings.key_cache_ttl, outage=settings.key_cache_outage)
+        self.changes = Changes(db)
         self._slugs: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def close(self) -> None:
         """Let go of connections that were opened here."""
+        await self.changes.close()
         self.authorities.close()
         for platform in self.platforms.values():
             await platform.close()

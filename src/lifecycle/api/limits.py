@@ -12,6 +12,8 @@ from lifecycle.errors import Code, LifecycleError
 MAX_BODY_BYTES = 1024 * 1024
 # Sources are large and slow; their route bounds them itself.
 _STREAMED = re.compile(r"/v1/deployments/[^/]+/source")
+# Events go on until the listener has enough.
+_ENDLESS = frozenset({"/v1/events", "/events"})
 # A pre-flight waits for servers of others, and says at its own end which of them were silent.
 _PATIENT = re.compile(r"/v1/certificates/[^/]+/preflight")
 _PATIENCE_SECONDS = 29
@@ -31,7 +33,7 @@ class Limits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request within the bounds."""
-        if scope["type"] != "http" or (scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"])):
+        if scope["type"] != "http" or _is_stream(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
         started = False
@@ -54,6 +56,10 @@ class Limits:
                 raise
             error = LifecycleError(Code.ENGINE_UNAVAILABLE, problem="no answer in time", retry_after_seconds="2")
             await problems.response(error)(scope, receive, send)
+
+
+def _is_stream(method: str, path: str) -> bool:
+    return (method == "PUT" and _STREAMED.fullmatch(path) is not None) or (method == "GET" and path in _ENDLESS)
 
 
 class _TooLargeError(Exception):

@@ -11,6 +11,7 @@ class Code(StrEnum):
     MALFORMED_JSON = "malformed_json"
     BODY_TOO_LARGE = "body_too_large"
     NOT_FOUND = "not_found"
+    FORM_OUTDATED = "form_outdated"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     KEY_MISSING = "key_missing"
     KEY_INVALID = "key_invalid"

@@ -24,6 +24,9 @@ GENERAL: Mapping[Code, Row] = {
     Code.KEY_INVALID: Row(
         401, "The API key is unknown or revoked.", "Ask an administrator of the workspace for a new key."
     ),
+    Code.FORM_OUTDATED: Row(
+        403, "This form is not one of your present session.", "Open the page again, and send it from there."
+    ),
     Code.KEY_NOT_FOUND: Row(
         404, "There is no API key {key} in this workspace.", "List the keys with 'lifecycle key list'."
     ),

@@ -252,6 +252,23 @@ async def count_open(db: Database) -> Mapping[tuple[str, str], int]:
     return {(row["kind"], row["state"]): int(row["n"]) for row in rows}
 
 
+async def count_due(
+    db: Database, wanted: ActionFilter, edges: tuple[datetime, datetime, datetime, datetime]
+) -> Sequence[int]:
+    """How many of the wanted open actions are due before the first of the rising edges, between two, and after all."""
+    rows = await db.all(
+        "SELECT (due_at >= %s) + (due_at >= %s) + (due_at >= %s) + (due_at >= %s) AS place, COUNT(*) AS n "
+        "FROM pending_actions WHERE workspace_id = %s AND is_open = 1 "
+        "AND (%s IS NULL OR kind = %s) AND (%s IS NULL OR project_id = %s) GROUP BY place",
+        *edges,
+        wanted.workspace,
+        *_twice(wanted.kind),
+        *_twice(wanted.project),
+    )
+    found = {int(row["place"]): int(row["n"]) for row in rows}
+    return [found.get(place, 0) for place in range(len(edges) + 1)]
+
+
 async def overdue(db: Database, *, before: datetime) -> Mapping[str, tuple[int, datetime]]:
     """By kind, how many actions were due before a time and only wait, and the oldest due time of these."""
     rows = await db.all(
@@ -289,6 +306,29 @@ async def list_audit(
             detail=json.loads(row["detail"]),
         )
         for row in rows
+    ]
+
+
+class Change(NamedTuple):
+    """A line of the audit log that is new."""
+
+    position: int
+    workspace: str
+    project: str | None
+    action: str
+    at: datetime
+
+
+async def changes(db: Database, *, after: int | None, limit: int) -> Sequence[Change]:
+    """The lines behind a position, oldest first, over all workspaces; for None the last one there is."""
+    rows = await db.all(
+        "SELECT position, workspace_id, project_id, action, at FROM audit_log "
+        "WHERE position > COALESCE(%s, (SELECT MAX(position) - 1 FROM audit_log)) ORDER BY position LIMIT %s",
+        after,
+        limit,
+    )
+    return [
+        Change(int(row["position"]), row["workspace_id"], row["project_id"], row["action"], row["at"]) for row in rows
     ]
 
 

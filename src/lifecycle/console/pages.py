@@ -1,0 +1,120 @@
+"""What every page has: its frame, its headers, and what becomes of an error."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from pydantic import ValidationError
+
+from lifecycle import clock
+from lifecycle.console import words
+from lifecycle.console.sessions import Visitor
+from lifecycle.db import DatabaseDownError, refusal
+from lifecycle.deploy.platforms.platform import PlatformDownError
+from lifecycle.errors import Code, LifecycleError
+
+STATIC = Path(__file__).parent / "static"
+# No script and no style but the two files, nothing from elsewhere, in no frame (CSP level 3).
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": _POLICY,
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_SIGN_IN = frozenset({Code.KEY_MISSING, Code.KEY_INVALID})
+
+_environment = Environment(
+    loader=PackageLoader("lifecycle.console"),
+    autoescape=select_autoescape(default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters.update(words.FILTERS)
+_environment.globals["address"] = words.address
+
+
+class PageRoute(APIRoute):
+    """A route whose refusals are pages; whoever is not signed in is asked to do that first."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of this route."""
+        handler = super().get_route_handler()
+
+        async def show(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except (LifecycleError, DatabaseDownError, PlatformDownError, RequestValidationError) as error:
+                refused = _refused(error)
+            if refused.code in _SIGN_IN:
+                return _to_sign_in(request, is_over=refused.code is Code.KEY_INVALID)
+            return page("refused.html", None, status=refused.status_code, refused=refused, path=request.url.path)
+
+        return show
+
+
+def page(template: str, visitor: Visitor | None, *, status: int = HTTPStatus.OK, **given: object) -> HTMLResponse:
+    """A page.
+
+    Args:
+        template: its file.
+        visitor: who is signed in; None shows no menu.
+        status: of the answer.
+        given: what the template names.
+    """
+    text = _environment.get_template(template).render(visitor=visitor, now=clock.now(), **given)
+    return HTMLResponse(text, status_code=status, headers=dict(HEADERS))
+
+
+def to(path: str, **query: str | None) -> RedirectResponse:
+    """The answer to a form that was carried out: look here."""
+    return RedirectResponse(words.address(path, **query), HTTPStatus.SEE_OTHER)
+
+
+def asked(build: Callable[[], Any]) -> Any:
+    """What `build` makes of the fields of a form.
+
+    Raises:
+        LifecycleError: `invalid_request`, naming the field that is not as it should be.
+    """
+    try:
+        return build()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "form"
+        problem = f"{field}: {first['msg'].removeprefix('Value error, ')}"
+        raise LifecycleError(Code.INVALID_REQUEST, problem=problem, field=field) from error
+
+
+def _refused(error: Exception) -> LifecycleError:
+    match error:
+        case LifecycleError():
+            return error
+        case DatabaseDownError():
+            return refusal(error)
+        case PlatformDownError():
+            problem = str(error).rstrip(".")
+            return LifecycleError(Code.PLATFORM_UNAVAILABLE, problem=problem, retry_after_seconds="5")
+        case _:
+            return LifecycleError(Code.INVALID_REQUEST, problem="the address has a filter that cannot be read")
+
+
+def _to_sign_in(request: Request, *, is_over: bool) -> RedirectResponse:
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    back = "" if request.method != "GET" or path == "/" else f"?next={quote(path)}"
+    answer = RedirectResponse(f"/sign-in{back}", HTTPStatus.SEE_OTHER)
+    if is_over:
+        answer.headers["Clear-Site-Data"] = '"cookies"'
+    return answer

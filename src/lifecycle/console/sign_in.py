@@ -1,0 +1,51 @@
+"""Signing in with an API key, and out."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from lifecycle.api.context import ContextOf
+from lifecycle.console import sessions
+from lifecycle.console.pages import PageRoute, page, to
+from lifecycle.console.sessions import SentOf
+from lifecycle.errors import Code, LifecycleError
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+Next = Annotated[str, Query(max_length=2000)]
+
+
+@router.get("/sign-in")
+async def show(next: Next = "/") -> Response:  # noqa: A002  it is called so in the address
+    """The page that asks for a key."""
+    return page("sign_in.html", None, next=_inside(next), problem="")
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request, context: ContextOf) -> Response:
+    """Begins a session, and goes on where the visitor wanted to."""
+    fields = await sessions.read(request)
+    wanted = _inside(fields.get("next", "/"))
+    answer = to(wanted)
+    try:
+        await sessions.begin(context, answer, fields.get("key", "").strip())
+    except LifecycleError as error:
+        if error.code is not Code.KEY_INVALID:
+            raise
+        said = f"{error.message} {error.hint}"
+        return page("sign_in.html", None, status=HTTPStatus.UNAUTHORIZED, next=wanted, problem=said)
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out(_: SentOf) -> Response:
+    """Ends the session of this browser."""
+    answer = to("/sign-in")
+    sessions.end(answer)
+    return answer
+
+
+def _inside(path: str) -> str:
+    """A path of this console; two slashes at the beginning would lead elsewhere."""
+    return path if path.startswith("/") and path[1:2] not in ("/", "\\") else "/"
