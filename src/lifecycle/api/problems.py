@@ -75,6 +75,13 @@ def invalid(field: str, problem: str) -> LifecycleError:
     return LifecycleError(Code.INVALID_REQUEST, problem=f"{field}: {problem}", field=field)
 
 
+def unexpected(error: Exception) -> LifecycleError:
+    """What is said of an error that nobody thought of; the log has the rest, under the same reference."""
+    reference = ids.new("err")
+    _log.error("unexpected error reference=%s", reference, exc_info=error)
+    return LifecycleError(Code.INTERNAL, reference=reference)
+
+
 def install(app: FastAPI) -> None:
     """Answer every kind of error with a problem document."""
     app.add_exception_handler(LifecycleError, _refused)
@@ -125,9 +132,7 @@ async def _not_routed(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _broken(_: Request, error: Exception) -> JSONResponse:
-    reference = ids.new("err")
-    _log.error("unexpected error reference=%s", reference, exc_info=error)
-    return response(LifecycleError(Code.INTERNAL, reference=reference))
+    return response(unexpected(error))
 
 
 def _field(error: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from pydantic import ValidationError
 
 from lifecycle import clock
+from lifecycle.api import problems
 from lifecycle.console import words
 from lifecycle.console.sessions import Visitor
 from lifecycle.db import DatabaseDownError, refusal
@@ -56,7 +57,7 @@ class PageRoute(APIRoute):
         async def show(request: Request) -> Response:
             try:
                 return await handler(request)
-            except (LifecycleError, DatabaseDownError, PlatformDownError, RequestValidationError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, a person wants a page
                 refused = _refused(error)
             if refused.code in _SIGN_IN:
                 return _to_sign_in(request, is_over=refused.code is Code.KEY_INVALID)
@@ -107,8 +108,10 @@ def _refused(error: Exception) -> LifecycleError:
         case PlatformDownError():
             problem = str(error).rstrip(".")
             return LifecycleError(Code.PLATFORM_UNAVAILABLE, problem=problem, retry_after_seconds="5")
-        case _:
+        case RequestValidationError():
             return LifecycleError(Code.INVALID_REQUEST, problem="the address has a filter that cannot be read")
+        case _:
+            return problems.unexpected(error)
 
 
 def _to_sign_in(request: Request, *, is_over: bool) -> RedirectResponse:

@@ -38,9 +38,10 @@ class Period(NamedTuple):
 
 
 class PendingQuery(ActionQuery):
-    """The filters of the page, as its address has them."""
+    """The filters of the page, as its address has them; `done` is the verb that led here."""
 
     period: str | None = None
+    done: str | None = None
 
 
 @router.get("/")
@@ -87,7 +88,7 @@ async def act(kind: str, key: str, verb: str, context: ContextOf, sent: SentOf) 
             await actions.move(kind, key, body, context, actor, generation)
         case _:
             await actions.run(kind, key, context, actor, generation)
-    return to("/", done=f"{verb} {kind} {key}"[:300])
+    return to("/", done=verb)
 
 
 async def _filled(context: Context, actor: Actor, query: PendingQuery, period: Period) -> Period:

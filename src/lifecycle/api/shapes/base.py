@@ -12,6 +12,8 @@ Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern
 
 
 def _only_text(value: object) -> object:
+    if isinstance(value, datetime):  # from us; what comes in is text
+        return value
     if not isinstance(value, str) or "-" not in value:
         raise ValueError("not a time; write RFC 3339 with an offset, such as 2026-11-24T09:00:00Z")
     return value

@@ -1,0 +1,34 @@
+"""A browser, and people who are signed in."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, Page
+
+from lifecycle.dev.stack import Stack
+from lifecycle.models import Role
+from tests.support import console
+from tests.support.api import Api
+from tests.support.inside import key_of
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """The browser of all tests."""
+    async with console.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+async def visitor(browser: Browser, stack: Stack, api: Api) -> AsyncIterator[Page]:
+    """A page of an administrator who is signed in."""
+    async with console.opened(browser, stack.api_url, api.key) as page:
+        yield page
+
+
+@pytest.fixture
+async def workspace(stack: Stack, slug: str) -> AsyncIterator[Api]:
+    """An administrator of a workspace that nobody else uses."""
+    token = await key_of(stack, workspace=slug, person="ada@example.com", role=Role.ADMINISTRATOR)
+    async with Api(stack.api_url, token) as client:
+        yield client
