@@ -1,11 +1,12 @@
 """`lifecycle actions`: what is pending, and what can be done about it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from lifecycle.cli import http, output
+from lifecycle import clock
+from lifecycle.cli import http, output, timelines
 from lifecycle.cli.output import Json
 from lifecycle.cli.projects import DueAt, Generation, Grace
 
@@ -14,6 +15,7 @@ app = typer.Typer(help="Everything that is going to happen.", no_args_is_help=Tr
 Id = Annotated[str, typer.Argument(metavar="ACTION", help="As the list shows it: project-deletion/shop.")]
 
 _STANDBY, _RENEWAL = "standby-stop", "certificate-renewal"
+_OPEN = ("pending", "blocked", "running")
 _GOES_ON = {
     _STANDBY: " The deployment goes on running.",
     _RENEWAL: " The certificate stays until it expires, and nobody renews it.",
@@ -40,9 +42,10 @@ def list_all(
     if json:
         output.show_json(answer)
         return
+    _show_timeline(answer["items"])
     rows = [
         (
-            output.in_how_long(one["due_at"]) if one["state"] in ("pending", "blocked", "running") else "",
+            output.in_how_long(one["due_at"]) if one["state"] in _OPEN else "",
             one["state"],
             _called(one),
             one["requested_by"],
@@ -115,6 +118,17 @@ def run(action: Id, if_generation: Generation = None, json: Json = False) -> Non
         output.out.print(f"Brought forward: {action} begins now; see: lifecycle cert show {moved['domain']}")
     else:
         output.out.print(f"Brought forward: {action} is due {output.due(_due_at(moved))}.")
+
+
+def _show_timeline(actions: Sequence[Mapping[str, Any]]) -> None:
+    """Before the list, on a terminal: when how much is due."""
+    if not output.out.is_terminal:
+        return
+    moments = [at for one in actions if one["state"] in _OPEN and (at := output.moment(one["due_at"]))]
+    drawn = timelines.picture(moments, clock.now(), width=output.out.width)
+    if drawn is not None:
+        bars, scale = drawn
+        output.out.print(f"[cyan]{bars}[/cyan]\n[dim]{scale}[/dim]\n")
 
 
 def _called(action: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """`lifecycle project`: make, list, show, delete later, cancel, hold."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from lifecycle.cli import http, output
+from lifecycle.cli import http, output, purges
 from lifecycle.cli.output import Json
 
 app = typer.Typer(help="Projects and their deletion.", no_args_is_help=True)
@@ -14,6 +15,7 @@ Generation = Annotated[
     int | None, typer.Option("--if-generation", min=0, help="Act only if it is still this generation.")
 ]
 Grace = Annotated[str | None, typer.Option(help="Time until then: 72h, 3d, P3D.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until it is deleted, and show how far it is.")]
 DueAt = Annotated[str | None, typer.Option(help="When instead: RFC 3339, such as 2026-11-24T09:00:00Z.")]
 
 
@@ -73,6 +75,7 @@ def delete(
     due_at: DueAt = None,
     confirm: Annotated[str | None, typer.Option(help="The slug again, to be asked nothing.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    wait: Wait = False,
     json: Json = False,
 ) -> None:
     """Delete a project later: shows what would go, and asks for the slug."""
@@ -91,12 +94,13 @@ def delete(
     given = {name: value for name, value in body.items() if value is not None}
     deletion = http.call("POST", path, body=given)
     if json:
-        output.show_json(deletion)
+        output.show_json(_waited(deletion, wait=wait))
         return
     already = deletion["already_scheduled"]
     output.out.print("It was scheduled before, and stays as it was:" if already else "Scheduled:")
     output.lines(_deletion_lines(deletion))
     output.out.print(f"Undo with: lifecycle project cancel-delete {project}")
+    _waited(deletion, wait=wait)
 
 
 @app.command("cancel-delete")
@@ -125,10 +129,10 @@ def move(
 
 
 @app.command()
-def expedite(project: Ref, if_generation: Generation = None, json: Json = False) -> None:
+def expedite(project: Ref, if_generation: Generation = None, wait: Wait = False, json: Json = False) -> None:
     """Delete now, as the second administrator."""
     path = f"/v1/projects/{http.quoted(project)}/deletion/expedite"
-    _show(http.call("POST", path, if_match=if_generation), json=json)
+    _show(_waited(http.call("POST", path, if_match=if_generation), wait=wait), json=json)
 
 
 @app.command()
@@ -168,14 +172,19 @@ def protect(
         output.out.print(f"{found['slug']} is {'not ' if off else ''}protected against deletion.")
 
 
-def _show(deletion: dict[str, Any], *, json: bool) -> None:
+def _waited(deletion: Mapping[str, Any], *, wait: bool) -> Mapping[str, Any]:
+    """The deletion, carried out when that is to be waited for."""
+    return purges.until_deleted(deletion, output.err) if wait else deletion
+
+
+def _show(deletion: Mapping[str, Any], *, json: bool) -> None:
     if json:
         output.show_json(deletion)
     else:
         output.lines(_deletion_lines(deletion))
 
 
-def _deletion_lines(deletion: dict[str, Any]) -> list[tuple[str, str | None]]:
+def _deletion_lines(deletion: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     purge = deletion.get("purge") or {}
     return [
         ("deletion", deletion["phase"]),

@@ -3,6 +3,7 @@
 import asyncio
 import json as jsonlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,19 +34,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check a receipt against the published keys and show what it states. Needs no API key with --jwks."""
-    from lifecycle.errors import LifecycleError
-    from lifecycle.receipts import signing
-
-    text = sys.stdin.read() if receipt == "-" else _read(Path(receipt))
-    try:
-        stated = signing.verify(text, _keys(jwks))
-    except LifecycleError as error:
-        raise CommandError(
-            error.message,
-            error.hint,
-            refusal=True,
-            problem={"code": error.code.value, "detail": error.message},
-        ) from error
+    stated = _verified(sys.stdin.read() if receipt == "-" else _read(Path(receipt)), jwks)
     if json:
         output.show_json(stated)
         return
@@ -59,6 +48,15 @@ def verify(
             *((f"removed {line['subsystem']}", f"{line['count']}; {line['evidence']}") for line in stated["removed"]),
         ]
     )
+
+
+def of(project: str) -> Mapping[str, Any]:
+    """What the receipt of a deleted project states.
+
+    Raises:
+        CommandError: there is none, or it is not genuine.
+    """
+    return _verified(http.call("GET", f"/v1/tombstones/{http.quoted(project)}")["receipt"], None)
 
 
 def audit(
@@ -78,6 +76,21 @@ def audit(
         detail = "  ".join(f"{name}={value}" for name, value in named.items() if value and name != "cancel_url")
         at = one["at"][:19].replace("T", " ")
         output.out.print(f"{at}  [bold]{one['action']:<20}[/bold]  {escape(one['actor']):<20}  {escape(detail)}")
+
+
+def _verified(text: str, jwks: str | None) -> dict[str, Any]:
+    from lifecycle.errors import LifecycleError
+    from lifecycle.receipts import signing
+
+    try:
+        return signing.verify(text, _keys(jwks))
+    except LifecycleError as error:
+        raise CommandError(
+            error.message,
+            error.hint,
+            refusal=True,
+            problem={"code": error.code.value, "detail": error.message},
+        ) from error
 
 
 def _keys(source: str | None) -> dict[str, Any]:
