@@ -20,11 +20,11 @@ WORKDIR /build
 
 # The dependencies have a layer of their own, which is made anew only when they change.
 COPY pyproject.toml uv.lock ./
-RUN /opt/uv/bin/uv sync --quiet --frozen --no-dev --no-install-project --python "$(command -v python3)"
+RUN /opt/uv/bin/uv sync --quiet --frozen --no-dev --extra otel --no-install-project --python "$(command -v python3)"
 
 COPY LICENSE README.md ./
 COPY src src
-RUN /opt/uv/bin/uv sync --quiet --frozen --no-dev --no-editable --python "$(command -v python3)"
+RUN /opt/uv/bin/uv sync --quiet --frozen --no-dev --extra otel --no-editable --python "$(command -v python3)"
 
 
 FROM ${PYTHON_IMAGE}

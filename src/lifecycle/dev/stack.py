@@ -154,6 +154,7 @@ class Stack:
             "LIFECYCLE_REGIONS": f"{REGION}=process:{self._absolute}/instances",
             "LIFECYCLE_DEPLOY_APEX": APEX,
             "LIFECYCLE_PLATFORM_WORKSPACE": WORKSPACE,
+            "LIFECYCLE_WEBHOOK_PRIVATE_NETWORKS": "127.0.0.0/8",  # where people try receivers of their own
             "LIFECYCLE_DOMAINS_VERIFY": "false",  # people try names that no DNS knows
             "LIFECYCLE_DEPLOY_SOURCE_FOLDER": str(self.root / "sources"),
             "LIFECYCLE_GATEWAY_FOLDER": str(self.root / "gateway"),
