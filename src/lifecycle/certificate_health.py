@@ -15,7 +15,7 @@ from lifecycle.certs.verdicts import Directory
 from lifecycle.clock import rfc3339
 from lifecycle.db import Database, DatabaseDownError
 from lifecycle.deploy.gateway import Gateway, GatewayDownError
-from lifecycle.health import Check
+from lifecycle.health import Check, within
 from lifecycle.settings import Settings
 
 
@@ -30,10 +30,13 @@ async def check_certificates(settings: Settings, db: Database) -> list[Check]:
     breakers = await _breakers(db)
     publisher = Publisher(configured)
     async with asyncio.TaskGroup() as group:
-        checks = [group.create_task(_authority(one, breakers)) for one in configured.authority]
-        checks += [group.create_task(_zone(publisher, zone)) for zone in configured.zone]
-        checks += [group.create_task(_served(settings, db))]
-    return [one.result() for one in checks]
+        parts = [
+            group.create_task(within(f"authority {one.name}", _authority(one, breakers)))
+            for one in configured.authority
+        ]
+        parts += [group.create_task(within(f"zone {one.name}", _zone(publisher, one))) for one in configured.zone]
+        parts += [group.create_task(within("gateway certificates", _served(settings, db)))]
+    return [one for part in parts for one in part.result()]
 
 
 async def _breakers(db: Database) -> Mapping[str, Breaker]:

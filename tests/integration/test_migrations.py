@@ -52,7 +52,7 @@ async def test_a_database_of_the_former_release_is_brought_up_to_date_with_what_
     await db.transaction(lambda connection: store.record(connection, [ENTRY]))
     former = await _keys(db)
     revisions = await asyncio.to_thread(migrate.upgrade, empty.url)
-    kept = await store.list_audit(db, workspace="ws_1", project="prj_1", before=None, limit=10)
+    kept = await store.list_audit(db, store.AuditFilter("ws_1", project="prj_1"), before=None, limit=10)
 
     assert revisions == ("0001", migrate.newest())
     assert former.keys() - (await _keys(db)).keys() == {"audit_by_workspace", "audit_by_project"}

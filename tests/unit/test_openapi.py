@@ -14,6 +14,7 @@ WITHOUT_EXAMPLE = {
     "GET /cancel/{token}": "answers with a page",
     "POST /cancel/{token}": "answers with a page",
     "GET /v1/actions.ics": "answers with iCalendar",
+    "GET /v1/events": "answers with server-sent events",
     "DELETE /v1/calendar-links/{link}": "takes no body and answers with none",
     "DELETE /v1/api-keys/{key}": "takes no body and answers with none",
     "DELETE /v1/webhooks/{webhook}": "takes no body and answers with none",

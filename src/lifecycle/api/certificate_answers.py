@@ -138,8 +138,13 @@ def _next(certificate: Certificate) -> Mapping[str, Any]:
     at_work = certificate.running is not None and certificate.running.is_at_work
     reason = None
     if certificate.version is not None and certificate.source is not None and due_at is not None:
-        url = certificate.choice.explanation_url if certificate.choice else None
-        reason = RenewalReason(source=certificate.source, explanation_url=url)
+        choice = certificate.choice
+        reason = RenewalReason(
+            source=certificate.source,
+            explanation_url=choice.explanation_url if choice else None,
+            window_start=choice.start if choice else None,
+            window_end=choice.end if choice else None,
+        )
     return {
         "next_renewal_at": due_at,
         "next_attempt_at": due_at if certificate.last_error and not at_work else None,

@@ -1,7 +1,7 @@
 """/v1/certificates: issue, show, renew, revoke, download, and look before a CA does."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -19,9 +19,9 @@ from lifecycle.api.shapes.certificates import (
     Renewal,
     Revocation,
 )
-from lifecycle.certs import store
+from lifecycle.certs import expiry_store, store
 from lifecycle.certs.model import Act, Certificate, IssueCertificate, Read, RevokeCertificate, Status
-from lifecycle.certs.store import Stored
+from lifecycle.certs.store import Listing, Stored
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger import store as ledger_store
 from lifecycle.ledger.entry import Entry
@@ -59,22 +59,26 @@ async def list_all(
     actor: ActorOf,
     project: Annotated[str | None, Query(max_length=63, description="Id or slug.")] = None,
     status: Annotated[Status | None, Query(description="Only those that stand so.")] = None,
+    sort: Annotated[Literal["name", "expiry"], Query(description="`expiry`: what has none first, then soonest.")] = (
+        "name"
+    ),
     cursor: paging.Cursor = None,
     limit: paging.Limit = 100,
 ) -> CertificateList:
-    """Lists the domains of the workspace that have a certificate, or are to have one, by name."""
-    rows = await store.list_domains(
-        context.db,
+    """Lists the domains of the workspace that have a certificate, or are to have one, by name.
+
+    With `sort=expiry` what has no certificate yet comes first, then what expires soonest.
+    """
+    wanted = expiry_store.Wanted(
         workspace=actor.workspace,
         project=await context.project_id(actor, project) if project else None,
         status=status.value if status else None,
-        after=paging.decode(cursor, parts=1)[0] if cursor else "",
-        limit=limit,
     )
+    rows, last = await (_by_expiry if sort == "expiry" else _by_name)(context, wanted, cursor, limit)
     versions = await store.versions_of(context.db, [row.domain for row in rows], workspace=actor.workspace)
     return CertificateList(
         items=tuple(summary(row, versions[row.domain]) for row in rows),
-        next_cursor=paging.encode(rows[-1].domain) if len(rows) == limit else None,
+        next_cursor=paging.encode(*last) if len(rows) == limit else None,
     )
 
 
@@ -225,6 +229,27 @@ async def download_key(domain: Domain, context: ContextOf, actor: ActorOf) -> Re
     )
     await context.db.transaction(lambda connection: ledger_store.record(connection, [entry]))
     return KeyResponse(pem, headers={"Cache-Control": "no-store"})
+
+
+async def _by_name(
+    context: Context, wanted: expiry_store.Wanted, cursor: str | None, limit: int
+) -> tuple[Sequence[Listing], tuple[str, ...]]:
+    """A page of the list, and the position of its end."""
+    after = paging.decode(cursor, parts=1)[0] if cursor else ""
+    rows = await store.list_domains(context.db, **wanted._asdict(), after=after, limit=limit)
+    return rows, (rows[-1].domain,) if rows else ()
+
+
+async def _by_expiry(
+    context: Context, wanted: expiry_store.Wanted, cursor: str | None, limit: int
+) -> tuple[Sequence[Listing], tuple[str, ...]]:
+    after = None
+    if cursor:
+        moment, domain = paging.decode(cursor, parts=2)
+        after = (paging.moment(moment), domain)
+    places = await expiry_store.by_expiry(context.db, wanted, after=after, limit=limit)
+    last = (places[-1].runs_out_at.isoformat(), places[-1].listing.domain) if places else ()
+    return [place.listing for place in places], last
 
 
 def order(actor: Actor, prepared: Prepared, *, force: bool, spread: tuple[int, int] | None = None) -> IssueCertificate:

@@ -269,7 +269,7 @@ async def list_domains(
         after,
         limit,
     )
-    return [_listing(row) for row in rows]
+    return [listing(row) for row in rows]
 
 
 class ShortLived(NamedTuple):
@@ -375,7 +375,8 @@ def _stored(row: Row) -> Stored:
     )
 
 
-def _listing(row: Row) -> Listing:
+def listing(row: Row) -> Listing:
+    """A domain from a row of `certificate_domains` joined with its served version."""
     return Listing(
         domain=row["domain"],
         workspace=row["workspace_id"],

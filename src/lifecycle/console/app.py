@@ -3,9 +3,22 @@
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from lifecycle.console import live, pages, pending, sign_in
+from lifecycle.console import (
+    access,
+    audit,
+    certificates,
+    deletions,
+    deployments,
+    health,
+    live,
+    pages,
+    pending,
+    projects,
+    sign_in,
+    webhooks,
+)
 
-_ROUTES = (sign_in, pending, live)
+_ROUTES = (sign_in, pending, projects, deletions, deployments, certificates, audit, access, webhooks, health, live)
 
 
 def install(app: FastAPI) -> None:

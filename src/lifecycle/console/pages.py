@@ -108,6 +108,8 @@ def _refused(error: Exception) -> LifecycleError:
         case PlatformDownError():
             problem = str(error).rstrip(".")
             return LifecycleError(Code.PLATFORM_UNAVAILABLE, problem=problem, retry_after_seconds="5")
+        case ExceptionGroup(exceptions=[first, *_]):  # of things that were asked at the same time
+            return _refused(first)
         case RequestValidationError():
             return LifecycleError(Code.INVALID_REQUEST, problem="the address has a filter that cannot be read")
         case _:

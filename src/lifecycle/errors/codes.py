@@ -35,6 +35,7 @@ class Code(StrEnum):
     TOO_MANY_HOLDS = "too_many_holds"
     ACTION_NOT_FOUND = "action_not_found"
     TOMBSTONE_NOT_FOUND = "tombstone_not_found"
+    AUDIT_ENTRY_NOT_FOUND = "audit_entry_not_found"
     DEPLOYMENT_NOT_FOUND = "deployment_not_found"
     DEPLOYMENT_NOT_READY = "deployment_not_ready"
     DEPLOYMENT_NOT_STOPPED = "deployment_not_stopped"

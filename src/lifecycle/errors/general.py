@@ -112,6 +112,11 @@ GENERAL: Mapping[Code, Row] = {
     Code.ACTION_NOT_FOUND: Row(
         404, "There is no action {action} in this workspace.", "List them with 'lifecycle actions list'."
     ),
+    Code.AUDIT_ENTRY_NOT_FOUND: Row(
+        404,
+        "There is no entry {entry} in this audit log.",
+        "Look for it in the list: /v1/audit, or the console's /audit.",
+    ),
     Code.TOMBSTONE_NOT_FOUND: Row(
         404,
         "There is no tombstone of {project} in this workspace.",

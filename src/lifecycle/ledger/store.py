@@ -51,6 +51,24 @@ class ActionFilter(NamedTuple):
     due_before: datetime | None = None
 
 
+class AuditFilter(NamedTuple):
+    """Which entries of the audit log to list; None means any.
+
+    Attributes:
+        action: one such as `deletion.scheduled`, or all of a family as `deletion.*`.
+        since: entries from then on.
+        until: entries before then.
+    """
+
+    workspace: str
+    project: str | None = None
+    action: str | None = None
+    person: str | None = None
+    domain: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 async def record(connection: Connection, entries: Sequence[Entry]) -> None:
     """Write the audit rows and bring the projections up to date; repeating it changes nothing."""
     await connection.execute_many(
@@ -280,33 +298,36 @@ async def overdue(db: Database, *, before: datetime) -> Mapping[str, tuple[int, 
 
 
 async def list_audit(
-    db: Database, *, workspace: str, project: str | None, before: tuple[datetime, int] | None, limit: int
+    db: Database, wanted: AuditFilter, *, before: tuple[datetime, int] | None, limit: int
 ) -> Sequence[AuditRow]:
     """The audit log, newest first, from before the time and position `before`."""
     before_at, before_position = before if before is not None else (datetime(9999, 1, 1, tzinfo=UTC), 0)
+    is_family = wanted.action is not None and wanted.action.endswith("*")
     rows = await db.all(
         "SELECT * FROM audit_log WHERE workspace_id = %s AND (%s IS NULL OR project_id = %s) "
+        "AND (%s IS NULL OR action = %s) AND (%s IS NULL OR action LIKE %s) AND (%s IS NULL OR actor_person = %s) "
+        "AND (%s IS NULL OR domain = %s) AND (%s IS NULL OR at >= %s) AND (%s IS NULL OR at < %s) "
         "AND at <= %s AND (at < %s OR position < %s) ORDER BY at DESC, position DESC LIMIT %s",
-        workspace,
-        *_twice(project),
+        wanted.workspace,
+        *_twice(wanted.project),
+        *_twice(None if is_family else wanted.action),
+        *_twice(_all_of(wanted.action) if is_family else None),
+        *_twice(wanted.person),
+        *_twice(wanted.domain),
+        *_twice(wanted.since),
+        *_twice(wanted.until),
         before_at,
         before_at,
         before_position,
         limit,
     )
-    return [
-        AuditRow(
-            position=int(row["position"]),
-            id=row["id"],
-            project=row["project_id"],
-            action=row["action"],
-            actor_key=row["actor_key"],
-            actor_person=row["actor_person"],
-            at=row["at"],
-            detail=json.loads(row["detail"]),
-        )
-        for row in rows
-    ]
+    return [_audit_row(row) for row in rows]
+
+
+async def find_audit(db: Database, entry: str, *, workspace: str) -> AuditRow | None:
+    """One entry of the workspace's audit log."""
+    row = await db.one("SELECT * FROM audit_log WHERE id = %s AND workspace_id = %s", entry, workspace)
+    return None if row is None else _audit_row(row)
 
 
 class Change(NamedTuple):
@@ -334,6 +355,24 @@ async def changes(db: Database, *, after: int | None, limit: int) -> Sequence[Ch
 
 def _twice(value: object) -> tuple[object, object]:
     return value, value
+
+
+def _all_of(family: str | None) -> str | None:
+    """The pattern of SQL for a family of actions, in which `_` is a letter."""
+    return None if family is None else family.replace("_", r"\_").replace("*", "%")
+
+
+def _audit_row(row: Row) -> AuditRow:
+    return AuditRow(
+        position=int(row["position"]),
+        id=row["id"],
+        project=row["project_id"],
+        action=row["action"],
+        actor_key=row["actor_key"],
+        actor_person=row["actor_person"],
+        at=row["at"],
+        detail=json.loads(row["detail"]),
+    )
 
 
 def _action(row: Row) -> Action:

@@ -1,6 +1,7 @@
 """SQL: projects and what belongs to them, tombstones."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -217,6 +218,23 @@ async def find_tombstone(db: Database, *, workspace: str, reference: str) -> Tom
     if row is None:
         return None
     return Tombstone(row["project_id"], row["slug"], row["deleted_at"], int(row["generation"]), row["receipt"])
+
+
+async def slugs(db: Database, projects: Sequence[str], *, workspace: str) -> Mapping[str, str]:
+    """What people call those of these projects that the workspace has, or had."""
+    if not projects:
+        return {}
+    rows = await db.all(
+        "SELECT wanted.id, COALESCE(projects.slug, tombstones.slug) AS slug FROM JSON_TABLE(%s, '$[*]' COLUMNS "
+        "(id VARCHAR(40) PATH '$')) AS wanted LEFT JOIN projects "
+        "ON projects.id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin AND projects.workspace_id = %s "
+        "LEFT JOIN tombstones ON tombstones.project_id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin "
+        "AND tombstones.workspace_id = %s",
+        json.dumps(list(projects)),
+        workspace,
+        workspace,
+    )
+    return {row["id"]: row["slug"] for row in rows if row["slug"]}
 
 
 async def _check_order(connection: Connection, order: PurgeOrder) -> None:

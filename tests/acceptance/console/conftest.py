@@ -10,6 +10,7 @@ from lifecycle.models import Role
 from tests.support import console
 from tests.support.api import Api
 from tests.support.inside import key_of
+from tests.support.shop import Shop
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,9 @@ async def workspace(stack: Stack, slug: str) -> AsyncIterator[Api]:
     token = await key_of(stack, workspace=slug, person="ada@example.com", role=Role.ADMINISTRATOR)
     async with Api(stack.api_url, token) as client:
         yield client
+
+
+@pytest.fixture
+async def shop(stack: Stack, api: Api, slug: str) -> Shop:
+    """A project that nothing was deployed to yet."""
+    return await Shop.opened(stack, api, slug)

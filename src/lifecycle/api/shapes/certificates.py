@@ -126,6 +126,8 @@ class RenewalReason(Answer):
 
     source: Source
     explanation_url: str | None = Field(default=None, description="Where the CA explains the moment that it wants.")
+    window_start: datetime | None = Field(default=None, description="The CA wants it renewed from then on.")
+    window_end: datetime | None = Field(default=None, description="And before then.")
 
 
 class VersionAnswer(Answer):
@@ -168,7 +170,12 @@ _EXAMPLE_CERTIFICATE: JsonDict = {
     "not_after": _EXPIRES,
     "next_renewal_at": EXAMPLE_DUE,
     "next_attempt_at": None,
-    "renewal_reason": {"source": "window", "explanation_url": None},
+    "renewal_reason": {
+        "source": "window",
+        "explanation_url": None,
+        "window_start": "2026-11-24T06:00:00.000Z",
+        "window_end": "2026-11-26T06:00:00.000Z",
+    },
     "generation": 2,
     "stage": None,
     "records": [],

@@ -20,6 +20,7 @@ function tick() {
   for (const time of document.querySelectorAll("time[data-countdown]")) {
     const rest = Math.round((Date.parse(time.dateTime) - now) / 1000);
     const text = rest > 0 ? `in ${humanize(rest)}` : `${humanize(-rest)} ago`;
+    if (rest <= 0 && time.textContent.startsWith("in ")) document.dispatchEvent(new Event("due"));
     if (time.textContent !== text) time.textContent = text;
   }
 }
@@ -33,9 +34,13 @@ function localize(root) {
   }
 }
 
+function isChanged(field) {
+  if (field.matches("select")) return [...field.options].some((one, at) => one.selected !== (one.defaultSelected || (at === 0 && !field.querySelector("[selected]"))));
+  return field.matches("[type=checkbox], [type=radio]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
+}
+
 function isBusy(main) {
-  const at = document.activeElement;
-  const isTyping = at && main.contains(at) && at.matches("input:not([type=hidden]), select, textarea") && at.value !== at.defaultValue;
+  const isTyping = [...main.querySelectorAll("input:not([type=hidden]), select, textarea")].some(isChanged);
   return isTyping || main.querySelector("dialog[open]") !== null || document.getSelection().toString() !== "";
 }
 
@@ -48,7 +53,10 @@ async function refresh() {
   if (isBusy(main)) return false;
   const open = [...main.querySelectorAll("details[open][id]")].map((one) => one.id);
   const focused = document.activeElement && main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const tails = [...main.querySelectorAll(".tail[id]")].map((one) => [one.id, one.scrollTop]);
   main.replaceChildren(...fresh.childNodes);
+  if (fresh.dataset.live !== undefined) main.dataset.live = fresh.dataset.live;
+  for (const [id, top] of tails) document.getElementById(id)?.scrollTo(0, top);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   if (focused) main.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   localize(main);
@@ -69,8 +77,9 @@ function follow() {
   const events = new EventSource("/events");
   events.addEventListener("change", () => { wanted = true; again(); });
   events.addEventListener("clock", (event) => { ahead = Date.parse(event.data) - Date.now(); });
+  document.addEventListener("due", () => { wanted = true; });
   document.addEventListener("visibilitychange", again);
-  setInterval(again, 5000);
+  setInterval(() => { wanted ||= document.getElementById("main").dataset.live === "often"; again(); }, 2000);
 }
 
 localize(document);

@@ -1,0 +1,63 @@
+"""SQL: the certificates of a workspace in the order in which they expire, and how many stand how."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from lifecycle.certs.store import Listing, listing
+from lifecycle.db import Database
+
+_NEVER = datetime(1000, 1, 1, tzinfo=UTC)  # the earliest DATETIME there is
+
+
+class Wanted(NamedTuple):
+    """Which domains to list; None means any."""
+
+    workspace: str
+    project: str | None = None
+    status: str | None = None
+
+
+class Place(NamedTuple):
+    """A domain and where it stands in the order."""
+
+    runs_out_at: datetime
+    listing: Listing
+
+
+async def by_expiry(db: Database, wanted: Wanted, *, after: tuple[datetime, str] | None, limit: int) -> Sequence[Place]:
+    """Domains, soonest expiry first, from behind the moment and domain `after`.
+
+    What has no certificate yet comes before all that has one, and what was revoked behind it.
+    """
+    moment, domain = after if after is not None else (_NEVER, "")
+    rows = await db.all(
+        "SELECT * FROM (SELECT d.*, c.id, c.version, c.ca, c.serial, c.certificate_id, c.issuer, c.not_before, "
+        "c.not_after, c.cause, c.key_digest, c.created_at, COALESCE(c.not_after, "
+        "IF(d.status = 'revoked', TIMESTAMP('9999-12-31'), TIMESTAMP('1000-01-01'))) AS runs_out_at "
+        "FROM certificate_domains d LEFT JOIN certificates c "
+        "ON c.domain = d.domain AND c.workspace_id = d.workspace_id AND c.status = 'served' "
+        "WHERE d.workspace_id = %s AND (%s IS NULL OR d.project_id = %s) AND (%s IS NULL OR d.status = %s) "
+        "AND d.status <> 'removed') AS listed "
+        "WHERE runs_out_at > %s OR (runs_out_at = %s AND domain > %s) ORDER BY runs_out_at, domain LIMIT %s",
+        wanted.workspace,
+        wanted.project,
+        wanted.project,
+        wanted.status,
+        wanted.status,
+        moment,
+        moment,
+        domain,
+        limit,
+    )
+    return [Place(row["runs_out_at"], listing(row)) for row in rows]
+
+
+async def count_by_status(db: Database, workspace: str) -> Mapping[str, int]:
+    """How many domains of a workspace are in each status."""
+    rows = await db.all(
+        "SELECT status, COUNT(*) AS n FROM certificate_domains WHERE workspace_id = %s AND status <> 'removed' "
+        "GROUP BY status",
+        workspace,
+    )
+    return {row["status"]: int(row["n"]) for row in rows}

@@ -1,0 +1,239 @@
+"""A deployment: how its rollout went, where it serves, what it prints, and what can be done with it."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from http import HTTPStatus
+from typing import NamedTuple
+
+from fastapi import APIRouter, Response
+
+from lifecycle.api import actions, deployments, domains, projects
+from lifecycle.api.context import Context, ContextOf, if_match
+from lifecycle.api.deployments import DeploymentRef
+from lifecycle.api.shapes.actions import ActionAnswer
+from lifecycle.api.shapes.deployments import AvailableAction, DeploymentAnswer
+from lifecycle.api.shapes.domains import DomainAnswer
+from lifecycle.console import bars, rights
+from lifecycle.console.pages import PageRoute, page, to
+from lifecycle.console.projects import known_first, serving
+from lifecycle.console.sessions import SentOf, VisitorOf
+from lifecycle.deploy import standby
+from lifecycle.deploy.model import Status
+from lifecycle.deploy.platforms.platform import PlatformDownError
+from lifecycle.errors import CATALOG, Code, LifecycleError
+from lifecycle.ledger.entry import ActionState
+from lifecycle.models import Actor
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_LOG_LINES = 200
+_NEWEST = 20
+# What colours a terminal (ECMA-48, section 5.4), and what else it would act on.
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class Verb(StrEnum):
+    """What can be done with a deployment; all but `KEEP` are `rules.ACTIONS`."""
+
+    CANCEL = "cancel"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    STOP = "stop"
+    WAKE = "wake"
+    KEEP = "keep"
+
+
+class Choice(NamedTuple):
+    """Something that can be done, and what comes of it; or that cannot: then why, and what to do instead."""
+
+    verb: Verb
+    title: str
+    outcome: str
+    allowed: bool
+    reason: str = ""
+    hint: str = ""
+
+
+class Affected(NamedTuple):
+    """A host name, and what becomes of it.
+
+    Attributes:
+        before: the deployment that it shows now; None: none.
+        outcome: what it shows afterwards, in words.
+    """
+
+    host: str
+    before: str | None
+    outcome: str
+
+
+TITLES: Mapping[Verb, str] = {
+    Verb.CANCEL: "Cancel the rollout",
+    Verb.PROMOTE: "Promote",
+    Verb.ROLLBACK: "Roll back to this",
+    Verb.STOP: "Stop",
+    Verb.WAKE: "Wake",
+    Verb.KEEP: "Keep it running",
+}
+OUTCOMES: Mapping[Verb, str] = {
+    Verb.CANCEL: "Gives it up, and removes what it started; what was live before stays.",
+    Verb.PROMOTE: "Makes it live; newer deployments take its domains over again.",
+    Verb.ROLLBACK: "Makes it live and keeps it so, until one is promoted.",
+    Verb.STOP: "Ends its instances; it can be woken again.",
+    Verb.WAKE: "Starts its instances again; it does not become live.",
+    Verb.KEEP: "Ends the countdown to its stop.",
+}
+SAID: Mapping[str, str] = {
+    Verb.CANCEL: "The rollout is given up.",
+    Verb.PROMOTE: "Promoted: its domains move to it.",
+    Verb.ROLLBACK: "Rolling back: it takes the domains over as soon as it is healthy.",
+    Verb.STOP: "It is being stopped.",
+    Verb.WAKE: "It is being started again.",
+    Verb.KEEP: "It goes on running, until somebody stops it.",
+}
+_ASK: Mapping[Verb, Callable[[str, Context, Actor], Awaitable[DeploymentAnswer]]] = {
+    Verb.CANCEL: deployments.cancel,
+    Verb.PROMOTE: deployments.promote,
+    Verb.ROLLBACK: deployments.rollback,
+    Verb.STOP: deployments.stop,
+    Verb.WAKE: deployments.wake,
+}
+
+
+@router.get("/deployments/{deployment}")
+async def show(deployment: DeploymentRef, context: ContextOf, visitor: VisitorOf, done: str = "") -> Response:
+    """Everything about one deployment."""
+    actor = visitor.actor
+    shown = await deployments.show(deployment, context, actor)
+    stop = await _stop(context, actor, shown.id)
+    log, trouble = await _log(context, actor, shown.id)
+    hosts = known_first((await domains.list_all(shown.project, context, actor)).items)
+    newest: Sequence[DeploymentAnswer] = ()
+    if shown.live and shown.available_actions:  # the engine answers, and is asked once more
+        newest = (await deployments.list_all(shown.project, context, actor, None, _NEWEST)).items
+    return page(
+        "deployment.html",
+        visitor,
+        one=shown,
+        project=await projects.show(shown.project, context, actor),
+        stop=stop,
+        choices=choices(shown, stop),
+        earlier=serving(shown.environment, hosts, tuple(newest)).earlier,
+        hosts=[host for host in hosts if host.deployment == shown.id],
+        bars=bars,
+        log=log,
+        log_trouble=trouble,
+        may=rights.of(actor),
+        said=SAID.get(done, ""),
+        is_moving=is_moving(shown, done) or not shown.available_actions,
+    )
+
+
+@router.get("/deployments/{deployment}/{verb}")
+async def confirm(deployment: DeploymentRef, verb: Verb, context: ContextOf, visitor: VisitorOf) -> Response:
+    """Says which domains an action affects and how, or why it is refused, and asks."""
+    actor = visitor.actor
+    shown = await deployments.show(deployment, context, actor)
+    stop = await _stop(context, actor, shown.id)
+    choice = next((one for one in choices(shown, stop) if one.verb is verb), None)
+    hosts = known_first((await domains.list_all(shown.project, context, actor)).items)
+    return page(
+        "deployment_confirm.html",
+        visitor,
+        one=shown,
+        project=await projects.show(shown.project, context, actor),
+        stop=stop,
+        verb=verb,
+        title=TITLES[verb],
+        choice=choice,
+        affected=affected(verb, shown, hosts),
+    )
+
+
+@router.post("/deployments/{deployment}/{verb}")
+async def act(deployment: DeploymentRef, verb: Verb, context: ContextOf, sent: SentOf) -> Response:
+    """Does it."""
+    actor = sent.visitor.actor
+    if verb is Verb.KEEP:
+        generation = if_match(sent.get("generation") or None)
+        await actions.cancel(standby.KIND, deployment, context, actor, generation)
+    else:
+        await _ASK[verb](deployment, context, actor)
+    return to(f"/deployments/{deployment}", done=verb.value)
+
+
+def choices(shown: DeploymentAnswer, stop: ActionAnswer | None) -> tuple[Choice, ...]:
+    """What can be done with a deployment, what is possible first.
+
+    Args:
+        shown: the deployment.
+        stop: the countdown to its stop, if there is one.
+    """
+    found = [_choice(one) for one in shown.available_actions]
+    if stop is not None:
+        found.append(Choice(Verb.KEEP, TITLES[Verb.KEEP], OUTCOMES[Verb.KEEP], allowed=True))
+    return tuple(sorted(found, key=lambda one: (not one.allowed, list(Verb).index(one.verb))))
+
+
+def affected(verb: Verb, shown: DeploymentAnswer, hosts: Sequence[DomainAnswer]) -> tuple[Affected, ...]:
+    """The host names that an action changes something for, and what."""
+    if verb in (Verb.PROMOTE, Verb.ROLLBACK):
+        follow = [
+            one for one in hosts if one.environment is shown.environment and one.kind.follows_live and one.status.owns
+        ]
+        return tuple(
+            Affected(one.domain, one.deployment, "stays" if one.deployment == shown.id else "shows this deployment")
+            for one in follow
+        )
+    own = [one for one in hosts if one.deployment == shown.id]
+    outcomes = {
+        Verb.STOP: "shows nothing until it is woken",
+        Verb.WAKE: "shows this deployment again",
+        Verb.CANCEL: "goes back to what it showed before, or shows nothing",
+    }
+    return tuple(Affected(one.domain, shown.id, outcomes[verb]) for one in own) if verb in outcomes else ()
+
+
+def is_moving(shown: DeploymentAnswer, done: str) -> bool:
+    """Whether something is under way that people wait for."""
+    wanted = {
+        Verb.PROMOTE: shown.live and bool(shown.domains),
+        Verb.ROLLBACK: shown.live and bool(shown.domains),
+        Verb.WAKE: shown.running,
+        Verb.STOP: shown.status is Status.STOPPED,
+    }
+    return not shown.status.is_terminal or (done in list(Verb) and not wanted.get(Verb(done), True))
+
+
+def plain(log: str) -> str:
+    """What was printed, without what only a terminal understands."""
+    return _CONTROL.sub("", log.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _choice(available: AvailableAction) -> Choice:
+    verb = Verb(available.action)
+    return Choice(verb, TITLES[verb], OUTCOMES[verb], available.allowed, available.reason or "", available.hint or "")
+
+
+async def _stop(context: Context, actor: Actor, deployment: str) -> ActionAnswer | None:
+    """The countdown to the stop of a deployment that was replaced."""
+    try:
+        found = await actions.show(standby.KIND, deployment, context, actor, Response())
+    except LifecycleError as error:
+        if error.code is not Code.ACTION_NOT_FOUND:
+            raise
+        return None
+    return found if found.state in (ActionState.PENDING, ActionState.BLOCKED) else None
+
+
+async def _log(context: Context, actor: Actor, deployment: str) -> tuple[str, str]:
+    """What it printed last, and why that cannot be read."""
+    try:
+        return plain(await deployments.logs(deployment, context, actor, _LOG_LINES)), ""
+    except PlatformDownError as error:
+        return "", str(error)
+    except LifecycleError as error:
+        if CATALOG[error.code].status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        return "", error.message
