@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from lifecycle import resources
+from lifecycle.certs.abandonment import abandonment
 from lifecycle.certs.authority_service import authority_service
 from lifecycle.certs.certificates import certificate_service
 from lifecycle.certs.issuance import issuance
@@ -50,6 +51,7 @@ SERVICES = (
     issuance,
     renewal_info,
     revocation,
+    abandonment,
     certificate_upkeep,
     authority_service,
     key_rotation,

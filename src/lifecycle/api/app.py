@@ -25,6 +25,7 @@ from lifecycle.api import (
 )
 from lifecycle.api.context import Context
 from lifecycle.api.limits import Limits
+from lifecycle.api.paths import Slashes
 from lifecycle.client import Client
 from lifecycle.engine import Engine
 from lifecycle.settings import Settings
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # A little more than any single wait inside, so that the inner answer, which knows more, comes first.
     app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1.5))
+    app.add_middleware(Slashes)
     for module in _ROUTES:
         app.include_router(module.router)
     return app

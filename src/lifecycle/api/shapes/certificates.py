@@ -125,6 +125,7 @@ class RenewalReason(Answer):
     """Why the next renewal is planned for its moment."""
 
     source: Source
+    detail: str = Field(description="The same in words.")
     explanation_url: str | None = Field(default=None, description="Where the CA explains the moment that it wants.")
 
 
@@ -168,7 +169,7 @@ _EXAMPLE_CERTIFICATE: JsonDict = {
     "not_after": _EXPIRES,
     "next_renewal_at": EXAMPLE_DUE,
     "next_attempt_at": None,
-    "renewal_reason": {"source": "window", "explanation_url": None},
+    "renewal_reason": {"source": "window", "detail": "the CA wants it renewed then", "explanation_url": None},
     "generation": 2,
     "stage": None,
     "records": [],
@@ -208,7 +209,9 @@ class CertificateAnswer(CertificateSummary):
 
     by_person: bool
     profile: str | None
-    next_attempt_at: datetime | None = Field(description="When it is tried again after the last error.")
+    next_attempt_at: datetime | None = Field(
+        description="When it is tried again after an error, or goes on after the CA wanted it to wait."
+    )
     renewal_reason: RenewalReason | None
     generation: int
     stage: str | None = Field(description="How far the issuance is that is under way.")
