@@ -31,6 +31,8 @@ Every refusal is a problem document (RFC 9457) with a stable `code`, a sentence 
 Programs may branch on the code; the words may change. `GET /errors/{{code}}` explains one code.
 The command line prints the same sentence and hint, and exits with 2 for a status below 500 and with 1 for the others.
 Names in braces stand for values, which the document also carries as members of their own.
+One with `invalid_request` lists every mistake in `errors`: `detail` in words, and either `pointer`, which is a JSON
+Pointer into the body such as `#/names/0`, or `parameter`, the name of a parameter of query, path or header.
 """
 
 _SETTINGS = f"""# Settings

@@ -49,7 +49,7 @@ def _from_text(value: object) -> object:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise ValueError("not a duration; write a string such as 72h, 3d, 1h30m or P3D")  # noqa: TRY004  pydantic
+        raise ValueError("not a duration; write text such as 72h, 3d, 1h30m or P3D")  # noqa: TRY004  pydantic
     return parse(value)
 
 

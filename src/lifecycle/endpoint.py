@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from lifecycle import resources
+from lifecycle.certs.abandonment import abandonment
 from lifecycle.certs.authority_service import authority_service
 from lifecycle.certs.certificates import certificate_service
 from lifecycle.certs.issuance import issuance
@@ -55,6 +56,7 @@ SERVICES = (
     issuance,
     renewal_info,
     revocation,
+    abandonment,
     certificate_upkeep,
     authority_service,
     key_rotation,

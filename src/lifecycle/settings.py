@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     domains_verify: bool = Field(
         default=True,
         description="Whether a custom domain is routed only after DNS records have proved whose it is; off in "
-        "`lifecycle dev`, where names have no DNS.",
+        "`lifecycle dev` unless it is set, because names have no DNS there.",
     )
     domains_certificates: bool = Field(
         default=True,
@@ -246,6 +246,17 @@ class Settings(BaseSettings):
         pattern="^(auto|json|text)$",
         description="How API and worker write log lines: `json`, `text`, or `auto`, which is text on a terminal and "
         "JSON elsewhere.",
+    )
+    certificate_keys_kept: Duration = Field(
+        default=timedelta(days=7),
+        ge=timedelta(0),
+        description="How long the private key of a certificate is kept after another took its place; at most until the "
+        "certificate expires.",
+    )
+    certificates_kept: Duration = Field(
+        default=timedelta(days=90),
+        ge=timedelta(0),
+        description="How long a certificate that another took the place of is kept, without its key, after it expired.",
     )
     key_cache_ttl: Duration = Field(
         default=timedelta(seconds=15),

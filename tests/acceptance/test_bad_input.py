@@ -63,6 +63,9 @@ async def test_a_wrong_field_is_named_and_nothing_is_scheduled(
 
     _is_problem(answer, 422, code)
     assert answer.body["field"] == field
+    if code == "invalid_request":
+        assert answer.body["errors"][0]["pointer"] == f"#/{field}"
+        assert answer.body["detail"] == f"The request is not valid: {field}: {answer.body['errors'][0]['detail']}."
     await _nothing_scheduled(api, project)
 
 
@@ -244,6 +247,30 @@ async def test_a_path_with_tricks_reaches_no_object(api: Api, reference: str) ->
         answer = await api.call(method, f"/v1/projects/{reference}{path}")
         assert answer.status in (404, 405)
         assert answer.body["code"] in ("project_not_found", "not_found", "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("projects/a%2Fb", 404, "project_not_found"),
+        ("tombstones/a%2Fb", 404, "tombstone_not_found"),
+        ("deployments/a%2Fb", 404, "deployment_not_found"),
+        ("authorities/a%2Fb", 404, "authority_unknown"),
+        ("actions/project-deletion/a%2Fb", 404, "project_not_found"),
+        ("actions/certificate-renewal/https%3A%2F%2Fwww.example.com%2Fx", 422, "certificate_name_invalid"),
+        ("certificates/www.example.com%2Fx", 422, "certificate_name_invalid"),
+        ("certificates/https%3a%2f%2fwww.example.com", 422, "certificate_name_invalid"),
+        ("certificates/https://www.example.com", 404, "not_found"),
+    ],
+)
+async def test_an_id_with_a_slash_is_refused_as_what_it_is(api: Api, path: str, status: int, code: str) -> None:
+    """Whoever asks for a thing by a name with a slash hears of that thing, and not of paths; no `%2F` is shown."""
+    answer = await api.get(f"/v1/{path}")
+
+    _is_problem(answer, status, code)
+    assert "%2F" not in answer.body["detail"]
+    if code == "certificate_name_invalid":
+        assert "; www.example.com was probably meant" in answer.body["detail"]
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ async def test_a_revoked_certificate_is_served_no_more(stack: Stack, api: Api, o
     assert await stack.authority.status(shown["serial"]) == "Revoked"
     assert (after["next_renewal_at"], after["revoking"]) == (None, False)
     assert after["revoked_at"] is not None
-    assert is_refused(chain, 409, "certificate_not_issued")
+    assert is_refused(chain, 409, "certificate_revoked")
 
 
 async def test_a_disclosed_key_is_replaced_at_once(stack: Stack, api: Api, domain: str) -> None:

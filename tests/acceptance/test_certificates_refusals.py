@@ -8,9 +8,10 @@ import pytest
 
 from lifecycle.dev.stack import APEX, Stack
 from lifecycle.models import Role
+from lifecycle.receipts import signing
 from tests.support.api import Api
 from tests.support.inside import key_of
-from tests.support.issuing import another_api, is_refused, issued
+from tests.support.issuing import another_api, is_refused, issued, show
 from tests.support.waiting import eventually
 
 # `roots` is no ACME directory, and nobody listens at `silent`.
@@ -175,6 +176,26 @@ async def test_nothing_is_issued_for_a_project_that_is_going_away(api: Api, slug
     assert (late.status, late.body["code"]) in {(404, "project_not_found"), (409, "project_ending")}
     assert (await api.get(f"/v1/certificates/{domain}")).status == 404
     assert (await api.post(f"/v1/certificates/{domain}/key")).status == 404
+
+
+async def test_the_receipt_has_as_many_certificates_as_were_announced(stack: Stack, api: Api, slug: str) -> None:
+    """What a deletion says that it will remove is what its receipt says was removed, also of one that never came."""
+    domain = f"{slug}.example.com"
+    project = await api.project(slug)
+    await stack.challenges.tell("add-a", host=domain, addresses=["127.0.0.9"])
+    await api.post(f"/v1/certificates/{domain}/issue", {"challenge": "http-01", "project": project})
+    await eventually(lambda: _has_failed(api, domain), within=30)
+    planned = await api.schedule(project, slug, "1s")
+    await eventually(lambda: _is_gone(api, project), within=40)
+    tombstone = (await api.get(f"/v1/tombstones/{project}")).body
+    stated = signing.verify(tombstone["receipt"], (await api.get("/.well-known/jwks.json")).body)
+    removed = {line["subsystem"]: line["count"] for line in stated["removed"]}
+
+    assert planned.body["impact"]["certificates"] == removed["certificates"] == 1
+
+
+async def _has_failed(api: Api, domain: str) -> bool:
+    return bool((await show(api, domain))["last_error"])
 
 
 async def _is_gone(api: Api, project: str) -> bool:

@@ -52,10 +52,10 @@ def test_issuing_shows_its_stages_and_when_it_expires(desk: Desk) -> None:
     for text in (done, again):
         assert f"{desk.domain} has a certificate of pebble: it expires in 1825 days" in text.splitlines()[-1]
     assert row[:5] == [desk.domain, "active", "in", "1825", "days"]
-    assert row[5] == "in"
-    assert row[8:] == ["pebble", "2"]
+    assert row[5:7] == ["renewal", "in"]
+    assert row[9:] == ["pebble", "2"]
     assert f"name          www.{desk.domain}" in shown
-    assert "because of    fallback" in shown
+    assert "because       the CA names no window, so at two thirds of its life" in shown
     assert any(line.startswith("*  1        pebble") for line in shown.splitlines())
 
 
@@ -96,12 +96,12 @@ async def test_a_person_sets_the_records_that_are_printed(desk: Desk) -> None:
     shown = desk.shell.well("cert", "show", wildcard)
     name, _, value = next(line.split() for line in shown.splitlines() if " TXT " in line)
     await desk.stack.challenges.tell("set-txt", host=f"{name}.", value=value)
-    said = desk.shell.well("cert", "published", wildcard)
-    await until(desk.api, wildcard, "active", within=30)
+    said = desk.shell.well("cert", "published", wildcard).splitlines()
 
     assert begun.startswith("Under way.")
     assert name == f"_acme-challenge.{desk.domain}"
-    assert said == f"They are looked for now: {wildcard}.\n"
+    assert said[0] == f"They are looked for now: {wildcard}."
+    assert said[-1].startswith(f"{wildcard} has a certificate of pebble: ")
 
 
 async def test_an_issuance_is_given_up(desk: Desk) -> None:
@@ -109,7 +109,7 @@ async def test_an_issuance_is_given_up(desk: Desk) -> None:
     desk.shell.well("cert", "issue", desk.domain, "--challenge", "dns-01", "--by-person", "--no-wait")
     await eventually(partial(_has_records, desk.api, desk.domain), within=20)
     halted = desk.shell.well("cert", "halt", desk.domain)
-    await until(desk.api, desk.domain, "failed")
+    assert (await show(desk.api, desk.domain))["status"] == "failed"
     again = desk.shell.run("cert", "halt", desk.domain)
 
     assert halted == f"Given up: the issuance for {desk.domain}.\n"
@@ -134,7 +134,7 @@ def test_renewals_are_actions_on_the_command_line_too(desk: Desk) -> None:
     assert "renewal       cancelled " in idle
     assert run.startswith(f"Brought forward: {action} begins now")
     assert "has a certificate of pebble" in forced
-    assert checked == "The CAs are being asked about 1 of 1 certificates.\n"
+    assert checked.startswith("Being asked about: 1 of 1. What a CA wants to be renewed is renewed now")
 
 
 def test_chain_and_key_are_printed_or_written_for_my_eyes_only(desk: Desk, tmp_path: Path) -> None:
@@ -178,16 +178,111 @@ async def test_export_writes_what_has_changed_and_reloads_only_then(desk: Desk, 
 
 
 async def test_revoking_says_what_happens(desk: Desk) -> None:
-    """A revocation is asked for, and a second one says that it is done; an export then has nothing to write."""
+    """It waits until the CA has revoked it, and a second one says that it is done."""
     desk.shell.well("cert", "issue", desk.domain)
-    asked = desk.shell.well("cert", "revoke", desk.domain, "--reason", "superseded", "--yes")
-    await until(desk.api, desk.domain, "revoked")
+    done = desk.shell.well("cert", "revoke", desk.domain, "--reason", "superseded", "--yes")
+    stands = (await show(desk.api, desk.domain))["status"]
     again = desk.shell.well("cert", "revoke", desk.domain, "--yes")
     shown = desk.shell.well("cert", "show", desk.domain)
 
-    assert asked.startswith(f"The CA is being asked to revoke {desk.domain} (serial ")
+    assert done.startswith(f"Revoked: {desk.domain} (serial ")
+    assert stands == "revoked"
     assert again.startswith(f"Revoked already: {desk.domain}")
     assert "revoked       " in shown
+
+
+def test_what_is_revoked_is_not_given_but_renewed(desk: Desk, tmp_path: Path) -> None:
+    """Chain, key and export of a revoked certificate say so and what to do; that then brings another one."""
+    desk.shell.well("cert", "issue", desk.domain)
+    desk.shell.well("cert", "revoke", desk.domain, "--yes")
+    chosen = ("--domain", desk.domain)
+    refused = [
+        desk.shell.run("cert", *command)
+        for command in (("chain", desk.domain), ("key", desk.domain), ("export", str(tmp_path / "one"), *chosen))
+    ]
+    everything = desk.shell.run("cert", "export", str(tmp_path / "all"))
+    former = desk.shell.well("cert", "chain", desk.domain, "--version", "1")
+    missing = desk.shell.run("cert", "chain", desk.domain, "--version", "7")
+    renewed = desk.shell.well("cert", "renew", desk.domain)
+    chain = desk.shell.well("cert", "chain", desk.domain)
+
+    for one in refused:
+        assert one.returncode == 2
+        assert f"The certificate of {desk.domain} was revoked at " in one.stderr
+        assert f"'lifecycle cert renew {desk.domain}'" in one.stderr
+    assert everything.returncode == 0
+    assert f"{desk.domain} is revoked" in everything.stderr
+    assert (missing.returncode, f"{desk.domain} has no certificate with the number 7." in missing.stderr) == (2, True)
+    assert f"{desk.domain} has a certificate of pebble: " in renewed
+    assert former.startswith("-----BEGIN CERTIFICATE-----")
+    assert chain != former
+
+
+async def test_a_disclosed_key_is_replaced_before_the_command_ends(desk: Desk) -> None:
+    """With --reason key_compromise I am told that it is revoked, and get the next one in the same command."""
+    desk.shell.well("cert", "issue", desk.domain)
+    before = await show(desk.api, desk.domain)
+    done = desk.shell.well("cert", "revoke", desk.domain, "--reason", "key_compromise", "--yes").splitlines()
+    after = await show(desk.api, desk.domain)
+
+    assert done[0].endswith("Another one with another key is ordered.")
+    assert done[-1].startswith(f"{desk.domain} has a certificate of pebble: ")
+    assert after["status"] == "active"
+    assert after["serial"] != before["serial"]
+
+
+async def test_many_are_ordered_from_a_file(desk: Desk, tmp_path: Path) -> None:
+    """A line for each certificate, and for each an answer: what is wrong with one keeps no other from being issued."""
+    good, also = f"a.{desk.domain}", f"b.{desk.domain}"
+    file = tmp_path / "names"
+    file.write_text(f"{good}, www.{good}  # a shop\n\nco.uk\nhttps://{also}/x\n{also}\n")
+    done = desk.shell.run("cert", "issue-many", str(file))
+    read = desk.shell.run("cert", "issue-many", "-", "--json", input=file.read_text())
+    for domain in (good, also):
+        await until(desk.api, domain, "active")
+    none = desk.shell.run("cert", "issue-many", "-", input="# nothing\n")
+
+    told = [line for line in done.stdout.splitlines() if "line " in line]
+    assert done.returncode == read.returncode == 2
+    assert [line.split()[0] for line in told] == ["accepted", "refused", "refused", "accepted"]
+    assert told[0].endswith(f"line 1: {good}, issuing")
+    assert f"{also} was probably meant" in told[2]
+    assert done.stdout.splitlines()[-1] == "2 of 4 accepted. See how they go: lifecycle cert list"
+    assert [(one["line"], one["outcome"]) for one in json.loads(read.stdout)["items"]] == [
+        (1, "accepted"),
+        (3, "refused"),
+        (4, "refused"),
+        (5, "accepted"),
+    ]
+    assert (await show(desk.api, good))["names"] == [good, f"www.{good}"]
+    assert (none.returncode, none.stdout) == (2, "")
+
+
+def test_a_url_is_not_taken_for_a_host_name(desk: Desk) -> None:
+    """Whoever pastes a URL is told which host name was probably meant, whatever the command."""
+    for command in (
+        ("cert", "issue"),
+        ("cert", "show"),
+        ("cert", "preflight"),
+        ("cert", "renew"),
+        ("cert", "chain"),
+        ("cert", "revoke", "--yes"),
+    ):
+        refused = desk.shell.run(*command, f"https://{desk.domain}/x")
+        assert refused.returncode == 2
+        assert f"only the host name is wanted, without scheme, port and path; {desk.domain} was" in refused.stderr
+
+
+async def test_a_first_certificate_is_not_called_a_renewal(desk: Desk) -> None:
+    """What waits for another attempt is listed as that, with when; and nobody says that it is renewed."""
+    await desk.stack.challenges.tell("add-a", host=desk.domain, addresses=["127.0.0.9"])
+    desk.shell.run("cert", "issue", desk.domain)
+    row = desk.shell.well("cert", "list").splitlines()[1]
+    action = desk.shell.well("actions", "list", "--kind", "certificate-renewal")
+
+    assert " next attempt in " in row
+    assert "renewal" not in row
+    assert "First certificate, tried again: " in action
 
 
 async def _has_records(api: Api, domain: str) -> bool:

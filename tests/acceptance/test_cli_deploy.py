@@ -250,6 +250,7 @@ async def test_own_domains_are_added_listed_and_removed(desk: Desk) -> None:
     desk.well("project", "create", other)
     taken = desk.run("domain", "add", other, own)
     reserved = desk.run("domain", "add", desk.project, "localhost")
+    suffix = desk.run("domain", "add", desk.project, "co.uk")
     listed = desk.well("domain", "list", desk.project)
     desk.deploy("v2")
     followed = desk.visit(own)
@@ -258,7 +259,8 @@ async def test_own_domains_are_added_listed_and_removed(desk: Desk) -> None:
 
     assert added.startswith(f"Added: {own} follows production")
     assert (served, followed) == ("200 v1", "200 v2")
-    assert (taken.returncode, reserved.returncode) == (2, 2)
+    assert (taken.returncode, reserved.returncode, suffix.returncode) == (2, 2, 2)
+    assert "it is a public suffix" in suffix.stderr
     kinds = {line.split()[0]: line.split()[1] for line in listed.splitlines()[1:]}
     assert kinds[own] == "custom"
     assert kinds[desk.home] == "live"

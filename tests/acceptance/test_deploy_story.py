@@ -9,6 +9,7 @@ import pytest
 
 from lifecycle.dev.stack import Stack
 from tests.support.api import Api
+from tests.support.issuing import until
 from tests.support.shop import Shop
 from tests.support.waiting import eventually
 
@@ -166,11 +167,12 @@ async def test_production_and_preview_are_apart(shop: Shop) -> None:
 
 
 async def test_a_domain_of_my_own(stack: Stack, api: Api, shop: Shop, slug: str) -> None:
-    """A domain is served as soon as I add it, follows what is live, is taken by nobody else, and goes when I say so."""
+    """A domain is served and certified as soon as I add it, follows what is live, and is mine until I remove it."""
     await shop.deploy("v1")
     host, path = f"www.{slug}.example", f"/v1/projects/{shop.id}/domains"
     added = await api.post(path, {"domain": host.upper()})
     assert (await shop.visit(host=host)).text == "v1"
+    certified = await until(api, host, "active")
     await shop.deploy("v2")
     assert (await shop.visit(host=host)).text == "v2"
     thief = await Shop.opened(stack, api, f"{slug}-2")
@@ -183,6 +185,7 @@ async def test_a_domain_of_my_own(stack: Stack, api: Api, shop: Shop, slug: str)
     later = await api.post(f"/v1/projects/{thief.id}/domains", {"domain": host})
 
     assert (added.status, added.body["domain"], added.body["kind"]) == (201, host, "custom")
+    assert (certified["names"], certified["project"]) == ([host], shop.id)
     assert (taken.status, taken.body["code"]) == (409, "domain_taken")
     assert foreign.status in {204, 404}
     assert (removed.status, gone.status) == (204, 404)

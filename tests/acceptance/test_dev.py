@@ -29,11 +29,16 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(root)
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """`lifecycle dev`, run from the repository, with its data in `folder`."""
+def start(folder: Path, **settings: str) -> subprocess.Popen[str]:
+    """`lifecycle dev`, run from the repository, with its data in `folder`, and these settings."""
     with (folder / "out").open("w") as out:
         return subprocess.Popen(
-            [LIFECYCLE, "dev", "--root", folder / "d"], cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT, text=True
+            [LIFECYCLE, "dev", "--root", folder / "d"],
+            cwd=REPOSITORY,
+            env={**os.environ, **settings},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
 
@@ -73,8 +78,11 @@ def processes(folder: Path) -> list[str]:
 
 
 async def test_it_comes_up_and_ctrl_c_stops_it_all_and_keeps_the_data(folder: Path) -> None:
-    """Ready, addresses in ready.json, everything stopped by Ctrl-C, and the next time the same key, ports and apps."""
-    first = start(folder)
+    """Ready, addresses in ready.json, everything stopped by Ctrl-C, and the next time the same key, ports and apps.
+
+    What I set for domains counts here too, although `lifecycle dev` does not verify them by itself.
+    """
+    first = start(folder, LIFECYCLE_DOMAINS_VERIFY="true")
     told = await eventually(lambda: ready(folder), within=90)
     command = [str(LIFECYCLE), "project", "create", "kept", "--json"]
     environment = {**os.environ, "LIFECYCLE_API_URL": told["api_url"], "LIFECYCLE_API_KEY": told["api_key"]}
@@ -82,6 +90,8 @@ async def test_it_comes_up_and_ctrl_c_stops_it_all_and_keeps_the_data(folder: Pa
     example = ("--directory", str(REPOSITORY / "examples" / "hello"), "--", "python3", "hello.py", "kept")
     subprocess.run([LIFECYCLE, "deploy", "kept", *example], env=environment, capture_output=True, check=True)
     serving = visit(told)
+    command = [str(LIFECYCLE), "domain", "add", "kept", "www.kept.example", "--json"]
+    added = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     busy = subprocess.run([LIFECYCLE, "dev", "--root", folder / "d"], capture_output=True, text=True, check=False)
     still = ready(folder)
     first.send_signal(signal.SIGINT)
@@ -103,6 +113,7 @@ async def test_it_comes_up_and_ctrl_c_stops_it_all_and_keeps_the_data(folder: Pa
     for part, log in logs.items():
         assert log.count("Finished server process") == 2, f"{part} did not end by itself"
     assert serving == "200 kept"
+    assert json.loads(added.stdout)["status"] == "pending"
     assert left == []
     assert gone is None
     assert still == told

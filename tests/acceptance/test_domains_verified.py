@@ -122,17 +122,23 @@ async def test_what_others_have_is_asked_for_by_txt(owner: Owner) -> None:
 
 
 async def test_a_registered_domain_is_shown_the_addresses_of_the_gateway(owner: Owner) -> None:
-    """Where DNS allows no CNAME I am shown A and AAAA, and both must lead here."""
+    """Where DNS allows no CNAME I am shown A and AAAA; both must lead here, and the TXT record says for whom."""
     project, host = owner.shop.slug, f"{owner.shop.slug}.example"
     records = owner.shell.json("domain", "add", project, host)["records"]
+    advice = owner.shell.well("domain", "add", project, host)
     await owner.stack.challenges.tell("add-a", host=f"{host}.", addresses=["203.0.113.10"])
     await owner.stack.challenges.tell("add-aaaa", host=f"{host}.", addresses=["2001:db8::bad"])
     half = owner.shell.run("domain", "verify", project, host)
     await owner.stack.challenges.tell("clear-aaaa", host=f"{host}.")
     whole = owner.shell.run("domain", "verify", project, host)
+    await owner.stack.challenges.tell("set-txt", host=f"{records[0]['name']}.", value=records[0]["value"])
+    proved = owner.shell.run("domain", "verify", project, host)
 
+    assert [one["required"] for one in records] == [True, True, True]
+    assert "the TXT record proves that the domain is yours" in advice
     assert [(one["type"], one["value"]) for one in records[1:]] == [("A", "203.0.113.10"), ("AAAA", "2001:db8::10")]
-    assert (half.returncode, whole.returncode) == (1, 0)
+    assert (half.returncode, whole.returncode, proved.returncode) == (1, 1, 0)
+    assert "the addresses that it leads to are the same for every project" in " ".join(whole.stdout.split())
     assert "It also leads to 2001:db8::bad, which is not ours." in half.stdout
 
 

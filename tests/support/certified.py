@@ -31,12 +31,13 @@ from lifecycle.dev.acme import Pebble, PebbleOptions
 from lifecycle.dev.bind import Bind, HostedZone
 from lifecycle.dev.stack import Stack
 from lifecycle.vault import Vault
+from tests.support import newer_pebble
 from tests.support.api import Answer, Api
 from tests.support.handshakes import Shown, handshake, visitor
 from tests.support.waiting import eventually
 
 # Where `scripts/setup --tests` puts a release with renewal information and profiles.
-NEWER = Path(__file__).parents[2] / ".tools" / "pebble" / "usr" / "bin"
+NEWER = newer_pebble.FOLDER
 # Seconds of life of what each profile gives.
 PROFILES = {"classic": 7_776_000, "shortlived": 576_000, "minute": 60, "brief": 20}
 KEYS = ("dyn-key", "acme-key")

@@ -30,13 +30,14 @@ from tests.support import certificate_checks, inside
 from tests.support.acme_wire import Wire, listening
 from tests.support.certificate_checks import Checker, Places, Truth
 from tests.support.mortal import Points, mortal_stack, quiet
+from tests.support.newer_pebble import FOLDER
 from tests.support.waiting import eventually
 
 ZONE = "shop.test"
 USUAL, NEWER, FUSSY = "usual", "newer", "fussy"
 _KEY = "shop-key"
 _LEFT_OVER = "left-over"
-_RELEASE = Path(__file__).parents[2] / ".tools" / "pebble" / "usr" / "bin" / "pebble"
+_RELEASE = FOLDER / "pebble"
 _HALF = {"PEBBLE_WFE_NONCEREJECT": "50"}
 _PROFILES: dict[str, JsonValue] = {
     "profiles": {"classic": {"description": "90 days", "validityPeriod": 7_776_000}},

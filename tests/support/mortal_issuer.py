@@ -30,7 +30,7 @@ _EFFECTS: tuple[tuple[str, ModuleType | type, tuple[str, ...]], ...] = (
     (
         "db",
         orders_store,
-        ("begin_order", "mark_asked", "set_order_url", "write_published", "mark_removed", "end_order"),
+        ("begin_order", "set_order_url", "write_published", "withdraw_tokens", "mark_removed", "end_order"),
     ),
     ("db", store, ("insert_version", "serve")),
     ("gateway", Certificates, ("install", "answer_challenge", "withdraw_challenge")),

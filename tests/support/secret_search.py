@@ -68,7 +68,7 @@ async def secrets_of(site: Site) -> Mapping[str, set[bytes]]:
     """Every secret that this site has, by name, with all its forms."""
     vault = site.vault()
     found: dict[str, set[bytes]] = {}
-    for row in await site.all("SELECT id, sealed_key FROM certificates"):
+    for row in await site.all("SELECT id, sealed_key FROM certificates WHERE sealed_key <> ''"):
         found[f"key of {row['id']}"] = forms_of_key(vault.open(row["sealed_key"], bound_to=row["id"]))
     for row in await site.all("SELECT issuance_id, sealed_key FROM acme_orders WHERE sealed_key <> ''"):
         certificate = f"crt_{row['issuance_id'].removeprefix('iss_')}"

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2] / "src" / PACKAGE
 # From the ground up. A module imports its own layer and those before it; the first pattern that fits decides.
 # Files that define a Restate service are the layer `services`, wherever they are.
 LAYERS: Mapping[str, tuple[str, ...]] = {
-    "words": ("errors", "errors.*", "settings", "ids", "clock", "durations", "models", "policies"),
+    "words": ("errors", "errors.*", "settings", "ids", "hosts", "mistakes", "clock", "durations", "models", "policies"),
     "rules": (
         "scheduler.countdown",
         "scheduler.deletion_rules",
@@ -76,6 +76,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "certs.issuing",
         "certs.orders_store",
         "certs.proving",
+        "certs.retention_store",
         "certs.watch",
         "certs.preflight",
         "certs.probes",

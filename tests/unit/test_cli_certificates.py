@@ -8,17 +8,23 @@ from typing import get_args
 import pytest
 
 from lifecycle import clock
+from lifecycle.api import certificates as api
 from lifecycle.api.shapes.certificates import RevocationReason
 from lifecycle.certs.acme import Reason
+from lifecycle.certs.model import Status
 from lifecycle.certs.names import ChallengeType
-from lifecycle.cli import certificates, exports, output
+from lifecycle.cli import bulk, certificates, exports, http, issuances, keys, output
+from lifecycle.cli.bulk import Line
+from lifecycle.cli.http import CommandError
+from lifecycle.vault import Vault
 
 
 def test_the_command_line_knows_the_same_words_as_the_service() -> None:
     """Every challenge and every reason can be named on the command line, and each reason is one that CAs know."""
-    assert set(get_args(certificates.Challenge)) == {one.value for one in ChallengeType}
+    assert set(get_args(issuances.Challenge)) == {one.value for one in ChallengeType}
     assert set(get_args(certificates.RevocationReason)) == {one.value for one in RevocationReason}
     assert {one.code for one in RevocationReason} == set(Reason)
+    assert set(get_args(certificates.Standing)) == set(get_args(api.ListedStatus)) == {*Status} - {Status.REMOVED}
 
 
 @pytest.mark.parametrize(
@@ -64,3 +70,69 @@ def test_an_expiry_is_told_in_days(away: timedelta, said: str) -> None:
     """Far away in days, near in hours and minutes, and in the past as such."""
     assert output.in_days(clock.rfc3339(clock.now() + away)) == said
     assert output.in_days(None) == ""
+
+
+def test_a_file_names_a_certificate_in_each_line() -> None:
+    """Names are separated as people separate them; comments and empty lines are none, and lines keep their numbers."""
+    text = "a.example.com, www.a.example.com\n\n# all of b\n*.b.example.com\tb.example.com  # and itself\r\n,\nc.test"
+
+    assert bulk.lines(text) == (
+        Line(1, ("a.example.com", "www.a.example.com")),
+        Line(4, ("*.b.example.com", "b.example.com")),
+        Line(6, ("c.test",)),
+    )
+
+
+@pytest.mark.parametrize("command", ["'oops", "", " ", "no-such-program-here --now", "/nowhere/reload"])
+def test_a_command_that_cannot_be_run_is_refused_before_anything_is_written(tmp_path: Path, command: str) -> None:
+    """No key is taken, and no folder made, for an export that could not be finished."""
+    with pytest.raises(CommandError, match="Nothing was written") as refused:
+        exports.export(tmp_path / "tls", reload=command)
+
+    assert refused.value.refusal
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "a\nb", "#a", "-a", " a", "é", "a" * 65])
+def test_a_name_that_would_break_the_key_ring_is_refused(tmp_path: Path, name: str) -> None:
+    """A line of the key ring is a name, a colon and the key; a name that would end it earlier makes no key."""
+    with pytest.raises(CommandError) as refused:
+        keys.new_key(name, tmp_path / "ring")
+
+    assert refused.value.refusal
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_key_makes_a_key_ring(tmp_path: Path) -> None:
+    """What is written can be used at once."""
+    keys.new_key("2026-11", tmp_path / "ring")
+
+    assert Vault.parse((tmp_path / "ring").read_text()).keys == ("2026-11",)
+
+
+@pytest.mark.parametrize("part", ["", ".", ".."])
+def test_what_means_a_folder_is_no_id(part: str) -> None:
+    """An empty variable of a script, or dots, never lead a command to another resource."""
+    with pytest.raises(CommandError) as refused:
+        http.quoted(part)
+
+    assert refused.value.refusal
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "away", "said"),
+    [
+        ("active", "", 59, "renewal in 59 days"),
+        ("active", "it failed", 3, "next attempt in 3 days"),
+        ("issuing", "it failed", 3, "next attempt in 3 days"),
+        ("issuing", "", 0, "under way"),
+        ("renewing", "", 0, "under way"),
+        ("failed", "it failed", None, ""),
+        ("revoked", "", None, ""),
+    ],
+)
+def test_a_list_says_what_comes_next(status: str, error: str, away: int | None, said: str) -> None:
+    """Only a renewal is called one: a first certificate, and another attempt, are named as what they are."""
+    at = None if away is None else clock.rfc3339(clock.now() + timedelta(days=away, seconds=1 if away else -1))
+
+    assert certificates.next_step({"status": status, "last_error": error, "next_renewal_at": at}) == said

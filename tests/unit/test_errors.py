@@ -103,3 +103,12 @@ def test_the_page_of_errors_is_current() -> None:
 
     assert page == generate_docs.errors()
     assert all(f"`{code.value}`" in page for code in Code)
+
+
+def test_a_request_that_is_not_valid_says_where() -> None:
+    """Every refusal of a request's form lists its mistakes (RFC 9457, section 3), also those that we find ourselves."""
+    body, header = problems.invalid("grace", "give one"), problems.invalid_parameter("If-Match", "not a generation")
+
+    assert problems.document(body)["errors"] == [{"pointer": "#/grace", "detail": "give one"}]
+    assert problems.document(header)["errors"] == [{"parameter": "If-Match", "detail": "not a generation"}]
+    assert problems.document(body)["detail"] == "The request is not valid: grace: give one."

@@ -9,6 +9,7 @@ from pydantic import Field
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag
 from lifecycle.api.operations import KINDS, Moved, Operations
+from lifecycle.api.paths import UNQUOTED
 from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.actions import ActionAnswer, ActionList, ActionSelection, BulkAnswer, BulkCancel, BulkOutcome
 from lifecycle.api.shapes.base import Asked, Moment
@@ -25,7 +26,7 @@ _BULK_AT_ONCE = 32
 _MOST_IN_BULK = 1000
 
 Kind = Annotated[str, Path(description="Kind of the action.", examples=["project-deletion"])]
-Key = Annotated[str, Path(description="What it acts on.", examples=["prj_01kahv3q5jc1s6v0n8w2k4m7xz"])]
+Key = Annotated[str, UNQUOTED, Path(description="What it acts on.", examples=["prj_01kahv3q5jc1s6v0n8w2k4m7xz"])]
 
 
 class ActionQuery(Asked):

@@ -30,6 +30,7 @@ from lifecycle.api import (
 )
 from lifecycle.api.context import Context
 from lifecycle.api.limits import Limits
+from lifecycle.api.paths import Slashes
 from lifecycle.client import Client
 from lifecycle.console import app as console
 from lifecycle.engine import Engine
@@ -103,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # A little more than any single wait inside, so that the inner answer, which knows more, comes first.
     app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1.5))
+    app.add_middleware(Slashes)
     app.add_middleware(Watched)  # added last, it is the outermost
     for module in _ROUTES:
         app.include_router(module.router)

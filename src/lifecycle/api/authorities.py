@@ -1,7 +1,7 @@
 """/v1/authorities: certificate authorities. /v1/vault/rotation: the key that wraps all secrets."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path
 
 from lifecycle import clock
 from lifecycle.api.context import ActorOf, Context, ContextOf, require_platform
+from lifecycle.api.paths import UNQUOTED
 from lifecycle.api.shapes.authorities import (
     AccountAnswer,
     AccountChanged,
@@ -19,19 +20,21 @@ from lifecycle.api.shapes.authorities import (
     RotationAnswer,
 )
 from lifecycle.certs.authorities import Standing, Used, unavailable
-from lifecycle.certs.authority_service import ChangeAccount
+from lifecycle.certs.authority_service import AccountState, ChangeAccount
 from lifecycle.certs.verdicts import Directory
-from lifecycle.errors import LifecycleError
+from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor
 from lifecycle.rotation import Rotation, StartRotation
 
 router = APIRouter(prefix="/v1", tags=["certificate authorities"])
 
 AuthorityName = Annotated[
-    str, Path(max_length=60, description="Its name in the configuration.", examples=["letsencrypt"])
+    str, UNQUOTED, Path(max_length=60, description="Its name in the configuration.", examples=["letsencrypt"])
 ]
 # A CA that hangs must leave time for all others in the same answer.
 _DIRECTORY_WITHIN = 3.0
+# A change that got no answer leaves time to take it back, and to look whose fault that is.
+_SHARE, _WORKER_WITHIN = 0.8, 1.0
 
 
 @router.get("/authorities", summary="List certificate authorities")
@@ -58,9 +61,7 @@ async def roll_over(name: AuthorityName, context: ContextOf, actor: ActorOf) -> 
     When it got no answer, repeat it: a change that was begun is gone on with.
     """
     await require_platform(context, actor)
-    context.authorities.configured(name)
-    changed = await context.client.roll_over_account(name, ChangeAccount(actor=actor))
-    return AccountChanged(**changed.model_dump())
+    return await _changed(context, name, context.client.roll_over_account, ChangeAccount(actor=actor))
 
 
 @router.post("/authorities/{name}/account/deactivate", summary="Deactivate an account")
@@ -70,9 +71,7 @@ async def deactivate(name: AuthorityName, context: ContextOf, actor: ActorOf) ->
     Certificates stay valid. Nothing is ordered there until a rollover begins a new account.
     """
     await require_platform(context, actor)
-    context.authorities.configured(name)
-    changed = await context.client.deactivate_account(name, ChangeAccount(actor=actor))
-    return AccountChanged(**changed.model_dump())
+    return await _changed(context, name, context.client.deactivate_account, ChangeAccount(actor=actor))
 
 
 @router.post("/vault/rotation", status_code=202, summary="Rotate the wrapping key")
@@ -93,6 +92,41 @@ async def rotation(context: ContextOf, actor: ActorOf) -> RotationAnswer:
     """
     await require_platform(context, actor)
     return _rotation(await context.client.rotation())
+
+
+async def _changed(
+    context: Context,
+    name: str,
+    change: Callable[[str, ChangeAccount], Awaitable[AccountState]],
+    command: ChangeAccount,
+) -> AccountChanged:
+    """What became of a change of our account.
+
+    Raises:
+        LifecycleError: AUTHORITY_UNAVAILABLE also when the CA hangs: engine and worker are well, and wait for it.
+    """
+    context.authorities.configured(name)
+    deadline = asyncio.get_running_loop().time() + context.settings.request_timeout.total_seconds() * _SHARE
+    if isinstance(silent := await _directory(context, name), LifecycleError):
+        raise silent
+    try:
+        async with asyncio.timeout_at(deadline):
+            changed = await change(name, command)
+    except TimeoutError as error:
+        if await _worker_answers(context):
+            raise unavailable(name, "no answer in time") from error
+        raise LifecycleError(Code.ENGINE_UNAVAILABLE, problem="no answer in time", retry_after_seconds="2") from error
+    return AccountChanged(**changed.model_dump())
+
+
+async def _worker_answers(context: Context) -> bool:
+    """Whether a worker answers through the engine, so that it is neither of them that hangs."""
+    try:
+        async with asyncio.timeout(_WORKER_WITHIN):
+            await context.client.findings()
+    except (LifecycleError, TimeoutError):
+        return False
+    return True
 
 
 async def _show(context: Context, actor: Actor, standing: Standing, all_of_them: Sequence[Standing]) -> AuthorityAnswer:

@@ -18,6 +18,7 @@ from lifecycle.certs import orders_store, store
 from lifecycle.certs.model import Certificate, Status, Version
 from lifecycle.certs.names import ChallengeType
 from lifecycle.certs.orders_store import Published
+from lifecycle.certs.renewals import Life, Source
 from lifecycle.certs.store import Listing
 from lifecycle.db import DatabaseDownError
 from lifecycle.errors import LifecycleError
@@ -109,7 +110,7 @@ def _answer(
         ca=wish.ca if version is None else version.ca,
         profile=wish.profile,
         **_used(version),
-        **_next(certificate),
+        **upcoming(certificate),
         stage=stage,
         records=tuple(WantedRecord(name=one.name, value=one.value) for one in records),
         last_error=certificate.last_error,
@@ -132,26 +133,46 @@ def _used(version: Version | None) -> Mapping[str, Any]:
     }
 
 
-def _next(certificate: Certificate) -> Mapping[str, Any]:
+def upcoming(certificate: Certificate) -> Mapping[str, Any]:
     """The fields about what comes next."""
     due_at = certificate.countdown.due_at
     at_work = certificate.running is not None and certificate.running.is_at_work
+    # An order that the CA put off may wait without any error.
+    is_tried_again = bool(certificate.last_error) or certificate.running is not None or certificate.version is None
     reason = None
     if certificate.version is not None and certificate.source is not None and due_at is not None:
         choice = certificate.choice
+        is_window = choice is not None and certificate.source is Source.WINDOW
         reason = RenewalReason(
             source=certificate.source,
-            explanation_url=choice.explanation_url if choice else None,
+            detail=_words(certificate.source, certificate.version.life),
+            explanation_url=choice.explanation_url if choice and is_window else None,
             window_start=choice.start if choice else None,
             window_end=choice.end if choice else None,
         )
     return {
         "next_renewal_at": due_at,
-        "next_attempt_at": due_at if certificate.last_error and not at_work else None,
+        "next_attempt_at": due_at if not at_work and is_tried_again else None,
         "renewal_reason": reason,
         "generation": certificate.countdown.generation,
         "cancelled_at": certificate.cancelled.cancelled_at if certificate.cancelled else None,
     }
+
+
+def _words(source: Source, life: Life) -> str:
+    """Why the next renewal is planned for its moment, for people; half of a short life, else two thirds of it."""
+    match source:
+        case Source.WINDOW:
+            return "the CA wants it renewed then"
+        case Source.FALLBACK:
+            share = "half" if life.is_short else "two thirds"
+            return f"the CA names no window, so at {share} of its life"
+        case Source.SPREAD:
+            return "it was asked for together with many, which are renewed one after the other"
+        case Source.FLOOR:
+            return "a twentieth of its life is left then, and it cannot wait longer"
+        case Source.MOVED:
+            return "somebody moved it"
 
 
 def _versions(versions: Sequence[Version], used: Version | None) -> tuple[VersionAnswer, ...]:

@@ -18,11 +18,10 @@ from lifecycle.certs.names import ChallengeType, Identifier, Offer
 from lifecycle.deploy import routing_store
 from lifecycle.deploy.verification import store as verification_store
 from lifecycle.deploy.verification.model import Status
-from lifecycle.errors import Code, LifecycleError
+from lifecycle.errors import Code, LifecycleError, shown
 from lifecycle.models import Actor
 from lifecycle.scheduler import store as project_store
 
-_LONGEST_SHOWN = 253
 # All of these leave time for the engine within the deadline of a request.
 _DIRECTORY_DEADLINE = timedelta(seconds=2.5)
 _DIRECTORIES_DEADLINE = timedelta(seconds=5)
@@ -51,13 +50,16 @@ def key_of(domain: str) -> str:
     """The canonical form of a domain, under which its certificate is kept.
 
     Raises:
-        LifecycleError: CERTIFICATE_NOT_FOUND, for what no certificate can have.
+        LifecycleError: CERTIFICATE_NOT_FOUND, for what no certificate can have; CERTIFICATE_NAME_INVALID for a URL
+            and the like, with the host name that was probably meant.
     """
     challenge = ChallengeType.DNS_01 if domain.startswith("*.") else ChallengeType.HTTP_01
     try:
         return names.identifiers([domain], offer=_ANY, challenge=challenge)[0].value
     except LifecycleError as error:
-        raise LifecycleError(Code.CERTIFICATE_NOT_FOUND, domain=domain[:_LONGEST_SHOWN]) from error
+        if "/" in domain and error.code is Code.CERTIFICATE_NAME_INVALID:
+            raise
+        raise LifecycleError(Code.CERTIFICATE_NOT_FOUND, domain=shown(domain)) from error
 
 
 async def prepare(context: Context, actor: Actor, domain: str, body: NewCertificate) -> Prepared:

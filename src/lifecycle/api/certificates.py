@@ -10,6 +10,7 @@ from lifecycle.api import certificate_requests, paging, preflights
 from lifecycle.api.certificate_answers import answer, summary
 from lifecycle.api.certificate_requests import Prepared, key_of
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag, idempotency, require
+from lifecycle.api.paths import UNQUOTED
 from lifecycle.api.shapes import certificates as shapes
 from lifecycle.api.shapes.certificates import (
     CertificateAnswer,
@@ -20,7 +21,7 @@ from lifecycle.api.shapes.certificates import (
     Revocation,
 )
 from lifecycle.certs import expiry_store, store
-from lifecycle.certs.model import Act, Certificate, IssueCertificate, Read, RevokeCertificate, Status
+from lifecycle.certs.model import Act, Certificate, IssueCertificate, Read, RevokeCertificate
 from lifecycle.certs.store import Listing, Stored
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger import store as ledger_store
@@ -30,9 +31,12 @@ from lifecycle.models import Actor, Role
 router = APIRouter(prefix="/v1/certificates", tags=["certificates"])
 
 _SERVED = "served"
+# Those that are removed are in no list.
+ListedStatus = Literal["issuing", "active", "renewing", "failed", "revoked"]
 
 Domain = Annotated[
     str,
+    UNQUOTED,
     Path(
         max_length=1000,
         description="A host name, a wildcard such as `*.example.com`, or an IP address.",
@@ -58,7 +62,7 @@ async def list_all(
     context: ContextOf,
     actor: ActorOf,
     project: Annotated[str | None, Query(max_length=63, description="Id or slug.")] = None,
-    status: Annotated[Status | None, Query(description="Only those that stand so.")] = None,
+    status: Annotated[ListedStatus | None, Query(description="Only those that stand so.")] = None,
     sort: Annotated[Literal["name", "expiry"], Query(description="`expiry`: what has none first, then soonest.")] = (
         "name"
     ),
@@ -72,7 +76,7 @@ async def list_all(
     wanted = expiry_store.Wanted(
         workspace=actor.workspace,
         project=await context.project_id(actor, project) if project else None,
-        status=status.value if status else None,
+        status=status,
     )
     rows, last = await (_by_expiry if sort == "expiry" else _by_name)(context, wanted, cursor, limit)
     versions = await store.versions_of(context.db, [row.domain for row in rows], workspace=actor.workspace)
@@ -295,9 +299,14 @@ async def _stored(context: Context, domain: str, certificate: Certificate, numbe
     """The version that is served, or the one with this number.
 
     Raises:
-        LifecycleError: CERTIFICATE_NOT_ISSUED.
+        LifecycleError: CERTIFICATE_NOT_ISSUED, CERTIFICATE_REVOKED, CERTIFICATE_VERSION_NOT_FOUND.
     """
-    for stored in await store.versions(context.db, key_of(domain), workspace=certificate.workspace):
+    key = key_of(domain)
+    for stored in await store.versions(context.db, key, workspace=certificate.workspace):
         if stored.version.number == number or (number is None and stored.status == _SERVED):
             return stored
-    raise LifecycleError(Code.CERTIFICATE_NOT_ISSUED, domain=key_of(domain))
+    if number is not None:
+        raise LifecycleError(Code.CERTIFICATE_VERSION_NOT_FOUND, domain=key, version=str(number))
+    if certificate.revoked_at is not None:
+        raise LifecycleError(Code.CERTIFICATE_REVOKED, domain=key, at=clock.rfc3339(certificate.revoked_at))
+    raise LifecycleError(Code.CERTIFICATE_NOT_ISSUED, domain=key)

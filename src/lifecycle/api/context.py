@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from lifecycle import ids
 from lifecycle.access import store as access_store
 from lifecycle.access.keys import Keyring
-from lifecycle.api.problems import invalid
+from lifecycle.api.problems import invalid_parameter
 from lifecycle.certs import configuration
 from lifecycle.certs.authorities import Authorities
 from lifecycle.certs.dns import Publisher
@@ -139,7 +139,7 @@ def if_match(
         return None
     bare = value.strip().removeprefix("W/").strip('"')
     if not bare.isascii() or not bare.isdigit() or len(bare) > 18:  # noqa: PLR2004  digits of a 64-bit number
-        raise invalid("If-Match", 'not a generation; send the ETag of a former answer, such as "3"')
+        raise invalid_parameter("If-Match", 'not a generation; send the ETag of a former answer, such as "3"')
     return int(bare)
 
 

@@ -12,6 +12,7 @@ from lifecycle import clock, ids
 from lifecycle.access import store as access_store
 from lifecycle.api import paging, uploads
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, require
+from lifecycle.api.paths import UNQUOTED
 from lifecycle.api.projects import ProjectRef
 from lifecycle.api.shapes import deployments as shapes
 from lifecycle.api.shapes.deployments import DeploymentAnswer, DeploymentList, NewDeployment
@@ -24,7 +25,7 @@ from lifecycle.scheduler import store as project_store
 router = APIRouter(prefix="/v1", tags=["deployments"])
 
 DeploymentRef = Annotated[
-    str, Path(max_length=60, description="Id of a deployment.", examples=[shapes.EXAMPLE_DEPLOYMENT])
+    str, UNQUOTED, Path(max_length=60, description="Id of a deployment.", examples=[shapes.EXAMPLE_DEPLOYMENT])
 ]
 
 

@@ -1,6 +1,7 @@
 """/v1/projects/{project}/domains: the host names of a project."""
 
 import asyncio
+import logging
 import secrets
 from datetime import timedelta
 from typing import Annotated
@@ -9,8 +10,13 @@ from fastapi import APIRouter, Path
 
 from lifecycle import clock
 from lifecycle.api.context import ActorOf, Context, ContextOf, require
+from lifecycle.api.paths import UNQUOTED
 from lifecycle.api.projects import ProjectRef
 from lifecycle.api.shapes.domains import DomainAnswer, DomainList, NewDomain, custom_answer
+from lifecycle.certs import names
+from lifecycle.certs import store as certificates_store
+from lifecycle.certs.model import IssueCertificate, Wish
+from lifecycle.certs.names import ChallengeType, Identifier, Offer
 from lifecycle.deploy import domains, routing_store
 from lifecycle.deploy.routing import CustomDomain
 from lifecycle.deploy.verification import rules
@@ -24,8 +30,14 @@ from lifecycle.scheduler import store
 
 router = APIRouter(prefix="/v1/projects/{project}/domains", tags=["domains"])
 
-DomainRef = Annotated[str, Path(max_length=300, description="A domain that was added.", examples=["www.example.com"])]
+DomainRef = Annotated[
+    str, UNQUOTED, Path(max_length=300, description="A domain that was added.", examples=["www.example.com"])
+]
 
+_log = logging.getLogger(__name__)
+
+# Whatever some CA could have certified; only whether others register below it matters.
+_ANY = Offer(addresses=True, internal=True)
 _MOST_UNVERIFIED = 50
 # Long enough for servers that answer, short enough to say so when they do not.
 _LOOK_WITHIN = timedelta(seconds=5)
@@ -44,11 +56,14 @@ async def add(project: ProjectRef, body: NewDomain, context: ContextOf, actor: A
     require(actor, Role.OPERATOR)
     project_id = await _project(context, actor, project)
     hostname = domains.custom(body.domain, apex=context.settings.deploy_apex)
+    _check_registrable(hostname)
     if context.settings.domains_verify:
         rules.challenge_name(hostname)
         await _check_count(context, project_id)
     wanted = CustomDomain(hostname=hostname, environment=body.environment, token=secrets.token_hex(16), actor=actor)
     await context.client.add_domain(project_id, wanted)
+    if not context.settings.domains_verify:
+        await _certify(context, actor, project_id, hostname)
     return await _find(context, project_id, hostname)
 
 
@@ -116,6 +131,33 @@ async def _project(context: Context, actor: Actor, reference: str) -> str:
     if row is None:
         raise LifecycleError(Code.PROJECT_NOT_FOUND)
     return row.id
+
+
+def _check_registrable(hostname: str) -> None:
+    """Refuse a name below which others register theirs: nobody's visitors and certificates may depend on it."""
+    try:
+        names.identifiers([hostname], offer=_ANY, challenge=ChallengeType.HTTP_01)
+    except LifecycleError as error:
+        if error.code is Code.CERTIFICATE_NAME_PUBLIC_SUFFIX:
+            problem = "it is a public suffix, below which names are registered"
+            raise LifecycleError(Code.DOMAIN_INVALID, domain=hostname, problem=problem, field="domain") from error
+
+
+async def _certify(context: Context, actor: Actor, project: str, hostname: str) -> None:
+    """Ask for a certificate of a domain that nobody verifies, as `DomainVerification` does for one that is verified.
+
+    The domain is added already, so what keeps it from a certificate is no refusal; adding it again asks again.
+    """
+    if not (context.settings.domains_certificates and context.certificates.authority):
+        return
+    if await certificates_store.keepers(context.db, [hostname]):
+        return  # it stays as it was ordered
+    wish = Wish(identifiers=(Identifier(value=hostname),), challenge=ChallengeType.HTTP_01)
+    command = IssueCertificate(actor=actor, now=clock.now(), project=project, wish=wish)
+    try:
+        await context.client.issue_certificate(hostname, command)
+    except LifecycleError as error:
+        _log.warning("no certificate was asked for: %s", error.message)
 
 
 async def _check_count(context: Context, project: str) -> None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path
 
 from lifecycle.access import keys, store
 from lifecycle.api.context import ActorOf, ContextOf, require
+from lifecycle.api.paths import UNQUOTED
 from lifecycle.api.shapes.records import CreatedKey, KeyAnswer, KeyList, NewKey
 from lifecycle.models import Role
 
@@ -42,7 +43,7 @@ async def list_all(context: ContextOf, actor: ActorOf) -> KeyList:
 
 @router.delete("/{key}", status_code=204, summary="Revoke an API key")
 async def revoke(
-    key: Annotated[str, Path(max_length=40, examples=["key_01kahv3q5jc1s6v0n8w2k4m7xz"])],
+    key: Annotated[str, UNQUOTED, Path(max_length=40, examples=["key_01kahv3q5jc1s6v0n8w2k4m7xz"])],
     context: ContextOf,
     actor: ActorOf,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import TypeAdapter, ValidationError
 
-from lifecycle.api.problems import invalid
+from lifecycle.api.problems import invalid_parameter
 from lifecycle.api.shapes.base import Moment
 from lifecycle.errors import LifecycleError
 
@@ -65,4 +65,4 @@ def number(part: str) -> int:
 
 
 def _no_cursor() -> LifecycleError:
-    return invalid("cursor", "not a cursor of this list")
+    return invalid_parameter("cursor", "not a cursor of this list")

@@ -13,8 +13,6 @@ from lifecycle.certs.probes import Ports
 _AT_ONCE = 16
 # Below the deadline of its request, which is that of whoever asks as well.
 _DEADLINE = timedelta(seconds=20)
-# Where a person sets the records, it does not matter what we may publish.
-_OURS = frozenset({Reason.NO_ZONE, Reason.NO_CREDENTIALS, Reason.REFUSED, Reason.PROVIDER})
 
 
 async def look(context: Context, prepared: Prepared) -> PreflightAnswer:
@@ -44,13 +42,14 @@ async def look(context: Context, prepared: Prepared) -> PreflightAnswer:
                     caa_identities=prepared.terms.directory.caa_identities,
                     account=account.url if account else None,
                     internal=prepared.terms.offer.internal,
+                    by_person=prepared.wish.by_person,
                 )
         except TimeoutError:
             return _late(identifier, prepared)
 
     async with asyncio.TaskGroup() as group:
         looks = [group.create_task(one(identifier)) for identifier in prepared.wish.identifiers]
-    items = tuple(_verdict(look.result(), by_person=prepared.wish.by_person) for look in looks)
+    items = tuple(_verdict(look.result()) for look in looks)
     good = all(item.verdict == "would_issue" for item in items)
     return PreflightAnswer(
         domain=prepared.domain,
@@ -71,12 +70,11 @@ def _late(identifier: Identifier, prepared: Prepared) -> WouldFail:
     return WouldFail(identifier=identifier, challenge=prepared.wish.challenge, findings=(finding,), checks=())
 
 
-def _verdict(verdict: WouldIssue | WouldFail, *, by_person: bool) -> NameVerdict:
+def _verdict(verdict: WouldIssue | WouldFail) -> NameVerdict:
     findings = verdict.findings if isinstance(verdict, WouldFail) else ()
-    counted = [one for one in findings if not (by_person and one.reason in _OURS)]
     return NameVerdict(
         name=verdict.identifier.value,
-        verdict="would_fail" if counted else "would_issue",
-        findings=tuple(FindingAnswer(reason=one.reason.value, why=one.why, do=one.do) for one in counted),
+        verdict=verdict.verdict,
+        findings=tuple(FindingAnswer(reason=one.reason.value, why=one.why, do=one.do) for one in findings),
         checks=verdict.checks,
     )

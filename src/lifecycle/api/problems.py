@@ -1,7 +1,6 @@
 """Turns every error into a problem document (RFC 9457)."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -15,13 +14,16 @@ from lifecycle import ids
 from lifecycle.db import DatabaseDownError, refusal
 from lifecycle.deploy.platforms.platform import PlatformDownError
 from lifecycle.errors import Code, LifecycleError
+from lifecycle.mistakes import mistakes, unreadable
 
 MEDIA_TYPE = "application/problem+json"
+_PLACES = ("pointer", "parameter")
 _log = logging.getLogger(__name__)
 
 
 def document(error: LifecycleError, **more: object) -> dict[str, Any]:
     """The problem document of a refusal."""
+    members: dict[str, Any] = {**error.params, **_errors(error), **more}
     return {
         "type": f"/errors/{error.code.value}",
         "title": HTTPStatus(error.status_code).phrase,
@@ -29,9 +31,15 @@ def document(error: LifecycleError, **more: object) -> dict[str, Any]:
         "detail": error.message,
         "code": error.code.value,
         "hint": error.hint,
-        **error.params,
-        **more,
+        **{name: value for name, value in members.items() if name not in _PLACES},
     }
+
+
+def _errors(error: LifecycleError) -> dict[str, Any]:
+    """The one mistake of a refusal that `invalid` or `invalid_parameter` made, as all others are listed."""
+    detail = error.params.get("problem", "").removeprefix(f"{error.params.get('field')}: ")
+    found = [{place: error.params[place], "detail": detail} for place in _PLACES if place in error.params]
+    return {"errors": found} if found else {}
 
 
 def response(error: LifecycleError, **more: object) -> JSONResponse:
@@ -45,7 +53,11 @@ def response(error: LifecycleError, **more: object) -> JSONResponse:
 
 
 class Problem(BaseModel):
-    """A problem document (RFC 9457). Some carry further members, such as `field` or `retry_after_seconds`."""
+    """A problem document (RFC 9457). Some carry further members, such as `field` or `retry_after_seconds`.
+
+    One about a request that is not valid carries `errors`: each with `detail`, and `pointer` (into the body) or
+    `parameter` (of query, path or header).
+    """
 
     type: str
     title: str
@@ -71,8 +83,14 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def invalid(field: str, problem: str) -> LifecycleError:
-    """A refusal of one field."""
-    return LifecycleError(Code.INVALID_REQUEST, problem=f"{field}: {problem}", field=field)
+    """A refusal of one field of the body."""
+    pointer = "#" if field == "body" else f"#/{field}"
+    return LifecycleError(Code.INVALID_REQUEST, problem=f"{field}: {problem}", field=field, pointer=pointer)
+
+
+def invalid_parameter(name: str, problem: str) -> LifecycleError:
+    """A refusal of a parameter of query, path or header."""
+    return LifecycleError(Code.INVALID_REQUEST, problem=f"{name}: {problem}", field=name, parameter=name)
 
 
 def unexpected(error: Exception) -> LifecycleError:
@@ -111,12 +129,9 @@ async def _not_valid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  the handler is registered for it
     found = error.errors()
     if found and found[0]["type"] == "json_invalid":
-        return response(
-            LifecycleError(Code.MALFORMED_JSON, problem=str(found[0].get("ctx", {}).get("error", "unreadable")))
-        )
-    errors = [{"field": _field(one), "problem": one["msg"]} for one in found]
-    first = errors[0] if errors else {"field": "body", "problem": "not valid"}
-    return response(invalid(first["field"], first["problem"]), errors=errors)
+        return response(LifecycleError(Code.MALFORMED_JSON, problem=unreadable(found[0])))
+    wrong = mistakes(found)
+    return response(invalid(wrong[0].field, wrong[0].detail), errors=[one.member for one in wrong])
 
 
 async def _not_routed(request: Request, error: Exception) -> JSONResponse:
@@ -133,9 +148,3 @@ async def _not_routed(request: Request, error: Exception) -> JSONResponse:
 
 async def _broken(_: Request, error: Exception) -> JSONResponse:
     return response(unexpected(error))
-
-
-def _field(error: Mapping[str, Any]) -> str:
-    location: Sequence[object] = error["loc"]
-    named = [str(part) for part in location if part not in ("body", "query", "path", "header")]
-    return ".".join(named) or "body"

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path
 from lifecycle import clock, ids
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, require
+from lifecycle.api.paths import UNQUOTED
 from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.projects import NewProject, ProjectAnswer, ProjectChange, ProjectList
 from lifecycle.errors import Code, LifecycleError
@@ -16,7 +17,7 @@ from lifecycle.scheduler.model import ConfigureProject, CreateProject, Project, 
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"])
 
-ProjectRef = Annotated[str, Path(description="Id (`prj_…`) or slug of a project.", examples=["shop"])]
+ProjectRef = Annotated[str, UNQUOTED, Path(description="Id (`prj_…`) or slug of a project.", examples=["shop"])]
 
 
 @router.post("", status_code=201, summary="Make a project")

@@ -14,14 +14,15 @@ from typing import assert_never
 from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
 from lifecycle import clock, ids, policies
-from lifecycle.certs import entries, events, issuance, renewal_info, revocation, rules
-from lifecycle.certs.decision import Decision, Effect, Halt, Issue, Look, LookLater, Recall, Rouse
+from lifecycle.certs import abandonment, entries, events, issuance, renewal_info, revocation, rules
+from lifecycle.certs.decision import Abandon, Decision, Effect, Halt, Issue, Look, LookLater, Recall, Rouse
 from lifecycle.certs.model import (
     KIND,
     Act,
     Advised,
     Cancelled,
     Certificate,
+    Forfeit,
     IssueCertificate,
     Read,
     RescheduleRenewal,
@@ -112,7 +113,8 @@ async def renewal_due(ctx: ObjectContext, wake: Wake) -> None:
 @certificate_service.handler(ingress_private=True)
 async def look_due(ctx: ObjectContext, wake: Wake) -> None:
     """The CA's renewal window is to be read again."""
-    await _decide(ctx, lambda before: events.look_due(before, wake.generation))
+    now = await _now(ctx)
+    await _decide(ctx, lambda before: events.look_due(before, wake.generation, now=now))
 
 
 @certificate_service.handler(ingress_private=True)
@@ -125,7 +127,7 @@ async def advised(ctx: ObjectContext, message: Advised) -> None:
 @certificate_service.handler(ingress_private=True)
 async def settle(ctx: ObjectContext, message: Settled) -> None:
     """An issuance ended."""
-    now, chance = await _now(ctx), ctx.random().random()
+    now, chance = message.outcome.at or await _now(ctx), ctx.random().random()
     before = await _read(ctx)
     _carry_out_all(ctx, before, events.settle(ctx.key(), before, message, now=now, random=chance))
     if before.running is not None and before.running.issuance == message.issuance:
@@ -145,6 +147,13 @@ async def seal(ctx: ObjectContext, order: Seal) -> Sealed:
     now = await _now(ctx)
     after = await _decide(ctx, lambda before: events.seal(before, order, now=now))
     return Sealed(at_work=after.removed and after.running is not None and after.running.is_at_work)
+
+
+@certificate_service.handler(ingress_private=True)
+async def forfeit(ctx: ObjectContext, message: Forfeit) -> None:
+    """A name of the certificate has become somebody else's."""
+    now = await _now(ctx)
+    await _decide(ctx, lambda before: events.forfeit(before, message, now=now))
 
 
 @certificate_service.handler(kind="shared", journal_retention=timedelta(0))
@@ -180,6 +189,8 @@ def _carry_out(ctx: ObjectContext, after: Certificate, effect: Effect) -> None:
             ctx.workflow_send(issuance.run, assignment.key, assignment)
         case Halt(key):
             ctx.workflow_send(issuance.halt, key, None)
+        case Abandon(left, why):
+            ctx.service_send(abandonment.abandon, abandonment.Left(issuance=left, why=why))
         case Rouse():
             if after.countdown.wake_at is not None:
                 ctx.object_send(renewal_due, domain, wake, send_delay=clock.until(after.countdown.wake_at))

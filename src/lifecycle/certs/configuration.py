@@ -28,6 +28,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lifecycle import mistakes
+
 _URL = re.compile(r"https://[^\s]+")
 _PLANS: Mapping[str, Literal["letsencrypt", "letsencrypt-staging"]] = MappingProxyType(
     {
@@ -167,6 +169,6 @@ def read(path: Path | None) -> Certificates:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{path}: {place + ': ' if place else ''}{first['msg']}") from error
+        raise ValueError(f"{path}: {place + ': ' if place else ''}{mistakes.detail(first)}") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -22,6 +22,17 @@ class Halt(NamedTuple):
     key: str
 
 
+class Abandon(NamedTuple):
+    """Let go of an issuance that nobody goes on with: its order is given up at the CA, and its key destroyed.
+
+    Attributes:
+        why: it made no headway; for people.
+    """
+
+    issuance: str
+    why: str = ""
+
+
 class Rouse(NamedTuple):
     """Be woken when the countdown wants it."""
 
@@ -45,7 +56,7 @@ class Recall(NamedTuple):
     reason: int
 
 
-Effect = Issue | Halt | Rouse | LookLater | Look | Recall
+Effect = Issue | Halt | Abandon | Rouse | LookLater | Look | Recall
 
 
 class Transition(NamedTuple):

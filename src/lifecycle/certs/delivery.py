@@ -5,16 +5,21 @@ wanted ──> install ──> a handshake ──> the new one
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from lifecycle import resources
-from lifecycle.certs import store
+from lifecycle import clock, resources
+from lifecycle.certs import issuing, store
+from lifecycle.certs.issuing import Advice
+from lifecycle.certs.model import Version
 from lifecycle.certs.store import Stored
+from lifecycle.certs.verdicts import RenewalInfo
 from lifecycle.deploy.gateway import Bundle, Differences, Gateway, Stale, UnusableCertificateError
+from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Durable
 from lifecycle.vault import VaultError
 
@@ -25,9 +30,17 @@ _log = logging.getLogger(__name__)
 
 
 class Delivered(Durable):
-    """Whether visitors get it; `why` they do not."""
+    """Whether visitors get it.
+
+    Attributes:
+        why: they do not; empty when they do.
+        at: when it was done.
+        window: when the CA wants it to be renewed, if it says so.
+    """
 
     why: str = ""
+    at: datetime | None = None
+    window: RenewalInfo | None = None
 
 
 class _Served(NamedTuple):
@@ -37,32 +50,17 @@ class _Served(NamedTuple):
     serial: str | None
 
 
-async def deliver(certificate: str) -> Delivered:
-    """Have a version served, and mark it so. Again is harmless.
-
-    That of an address is for downloading: visitors who ask for an address name no host (RFC 6066, section 3), and the
-    gateway chooses by name.
-
-    Args:
-        certificate: id of the version.
+async def deliver(version: Version) -> Delivered:
+    """Have a version served, mark it so, and ask the CA when to renew it. Again is harmless.
 
     Raises:
         GatewayDownError: HAProxy does not answer; to be repeated.
     """
-    available = resources.current()
-    stored = await store.find_certificate(available.db, certificate)
-    if stored is None:
-        return Delivered(why=f"The certificate {certificate} has vanished.")
-    if stored.status == "revoked":
-        return Delivered(why="It has been revoked meanwhile.")
-    # Before the gateway has it: whoever compares the two meanwhile must not take it away again.
-    await store.serve(available.db, stored)
-    if available.gateway is None or not _is_offered(stored.domain):
-        return Delivered()
-    why = await _shown(stored, available.gateway)
-    if why:
-        await _put_back(stored, available.gateway)
-    return Delivered(why=why)
+    why, advice = await _serve(version.id), Advice()
+    if not why and version.certificate_id is not None:
+        with contextlib.suppress(LifecycleError):  # the CA has left the configuration; then nobody says when
+            advice = await issuing.read_window(version.ca, version.certificate_id)
+    return Delivered(why=why, at=clock.now(), window=advice.window)
 
 
 async def withdraw(domain: str) -> None:
@@ -91,6 +89,28 @@ async def synchronise() -> Differences:
         return {domain: version for domain, version in served.items() if _is_offered(domain)}
 
     return await available.gateway.certificates.synchronise(wanted, _served_bundle)
+
+
+async def _serve(certificate: str) -> str:
+    """Have a version served, and mark it so; why visitors do not get it, empty when they do.
+
+    That of an address is for downloading: visitors who ask for an address name no host (RFC 6066, section 3), and the
+    gateway chooses by name.
+    """
+    available = resources.current()
+    stored = await store.find_certificate(available.db, certificate)
+    if stored is None:
+        return f"The certificate {certificate} has vanished."
+    if stored.status == "revoked":
+        return "It has been revoked meanwhile."
+    # Before the gateway has it: whoever compares the two meanwhile must not take it away again.
+    await store.serve(available.db, stored)
+    if available.gateway is None or not _is_offered(stored.domain):
+        return ""
+    why = await _shown(stored, available.gateway)
+    if why:
+        await _put_back(stored, available.gateway)
+    return why
 
 
 async def _served_bundle(domain: str) -> Bundle | None:
@@ -122,7 +142,8 @@ async def _shown(stored: Stored, gateway: Gateway) -> str:
     try:
         installed = await gateway.certificates.install(_bundle(stored))
     except (UnusableCertificateError, VaultError) as error:
-        return f"The gateway cannot serve it: {error}."
+        refusal = LifecycleError(Code.CERTIFICATE_UNUSABLE, domain=stored.domain, problem=str(error))
+        return f"{refusal.message} {refusal.hint}"
     if isinstance(installed, Stale):
         return ""  # a newer one is there, which is as good
     if gateway.certificates.address() is None:

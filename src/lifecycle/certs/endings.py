@@ -1,6 +1,7 @@
 """What a failure means for an issuance: whether it goes on by itself, and if not how it ends. Pure."""
 
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 from lifecycle.certs import problems
 from lifecycle.certs.model import Ending, Outcome
@@ -11,6 +12,8 @@ from lifecycle.certs.verdicts import Failure, RateLimited, Refused, Unanswered
 _BRIEF = timedelta(minutes=1)
 # A CA that always says "in a moment" is not asked for ever.
 _BRIEF_WAITS, _SHORTEST = 10, timedelta(milliseconds=500)
+# What the SDK raises where an invocation is cancelled at the engine's admin port.
+_CANCELLED = "cancelled"
 _TRANSIENT_PAUSES = (timedelta(seconds=1), timedelta(seconds=4))
 _ENDINGS = {
     Meaning.GO_ON: Ending.AGAIN,
@@ -55,6 +58,19 @@ def outcome(failure: Failure, *, about: About, ca: str, now: datetime) -> Outcom
         until=until if ending is Ending.WAIT else None,
         unpause_link=link,
     )
+
+
+def own(why: str, *, status: int, ca: str) -> Outcome:
+    """How an issuance ends that a refusal of our own ended, or the engine, where somebody cancelled its invocation.
+
+    Args:
+        why: the message of the `restate.TerminalError`.
+        status: its status.
+        ca: whom the issuance asked; empty before that is chosen.
+    """
+    if (status, why) == (HTTPStatus.CONFLICT, _CANCELLED):
+        return Outcome(ending=Ending.AGAIN, message="Its issuance was cancelled in the engine.", ca=ca)
+    return Outcome(ending=Ending.REFUSED, message=why, ca=ca)
 
 
 def message(failure: Failure) -> str:

@@ -64,10 +64,12 @@ def _state(after: Certificate) -> ActionState:
 
 
 def _reason(after: Certificate) -> str:
+    is_first = after.version is None
     if after.last_error:
-        return f"Tried again: {after.last_error}" if after.countdown.due_at else after.last_error
-    if after.version is None:
-        return "It was asked for."
+        tried = "First certificate, tried again" if is_first else "Tried again"
+        return f"{tried}: {after.last_error}" if after.countdown.due_at else after.last_error
+    if is_first:
+        return "First certificate: it was asked for."
     return "" if after.source is None else _REASONS[after.source]
 
 

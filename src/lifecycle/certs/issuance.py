@@ -1,13 +1,15 @@
 """Issuance: brings one certificate, from the order to the first visitor who gets it.
 
-    prepare ──> order ──> prove control ──> finalize ──> keep ──> deliver ──> renewal window ──> settle
-                             └── whatever was published is withdrawn, whether the CA liked it or not
+    order ──> prove control ──> finalize ──> deliver ──> settle
+                    └── whatever was published is withdrawn, whether the CA liked it or not
 
 Workflow key: issuance id, with `.2`, `.3` … when it goes on after a long wait. It decides nothing: what is tried next
 is for CertificateService, which is told how this ended. Everything is found again by the issuance id.
+
+Each of the four is one step where nothing has to be waited for, since a step costs the engine a journal entry and the
+worker a request: whatever a step does is done again without harm when it is killed in the middle.
 """
 
-import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Coroutine
@@ -21,10 +23,10 @@ from restate import RestateDurableFuture, TerminalError, Workflow, WorkflowConte
 from lifecycle import policies
 from lifecycle.certs import delivery, endings, issuing, proving
 from lifecycle.certs.delivery import Delivered
-from lifecycle.certs.issuing import Advice, Asked, Kept, Ordered, Prepared
+from lifecycle.certs.issuing import Asked, Kept, Ordered
 from lifecycle.certs.model import Assignment, Ending, Outcome, Settled, Version
 from lifecycle.certs.names import ChallengeType
-from lifecycle.certs.proving import Proof, Proofs, Visibility
+from lifecycle.certs.proving import Proofs, Visibility
 from lifecycle.certs.verdicts import Order
 from lifecycle.ledger.entry import Entry
 from lifecycle.ledger.service import record
@@ -109,28 +111,25 @@ async def _issue(ctx: WorkflowContext, assignment: Assignment) -> Outcome:
     Raises:
         _OverError: it ends before its end.
     """
-    prepared = await _ask(ctx, "prepare", issuing.prepare, Prepared, "", assignment=assignment)
-    version = prepared.version
-    if version is None:
-        obtaining = _obtain(ctx, assignment, prepared.ca, prepared.rehearse_at)
-        version = await _or_give_up(ctx, assignment, prepared.ca, obtaining)
+    version = await _or_give_up(ctx, assignment, _obtain(ctx, assignment))
     ctx.set(STAGE, Stage(step="deliver"))
-    delivered = await ctx.run_typed(
-        "deliver", delivery.deliver, policies.GATEWAY.options(Delivered), certificate=version.id
-    )
+    delivered = await ctx.run_typed("deliver", delivery.deliver, policies.GATEWAY.options(Delivered), version=version)
     if delivered.why:
         raise _OverError(Outcome(ending=Ending.AGAIN, message=delivered.why, ca=version.ca))
-    advice = Advice()
-    if version.certificate_id is not None:
-        with contextlib.suppress(TerminalError):  # the CA has left the configuration; then nobody says when
-            advice = await ctx.run_typed(
-                "read-window",
-                issuing.read_window,
-                policies.CA.options(Advice),
-                ca=version.ca,
-                certificate_id=version.certificate_id,
-            )
-    return Outcome(ending=Ending.ISSUED, ca=version.ca, version=version, window=advice.window)
+    return Outcome(ending=Ending.ISSUED, ca=version.ca, version=version, window=delivered.window, at=delivered.at)
+
+
+async def _obtain(ctx: WorkflowContext, assignment: Assignment) -> Version:
+    """Order it, after a rehearsal where that is wanted, and have it made and stored."""
+    ctx.set(STAGE, Stage(step="order"))
+    ordered = await _ask(ctx, "order", issuing.order, Ordered, assignment=assignment)
+    while ordered.rehearse_at is not None:
+        await _rehearse(ctx, assignment, ordered.ca, ordered.rehearse_at)
+        ordered = await _ask(ctx, "order", issuing.order, Ordered, assignment=assignment)
+    version = ordered.version or (await _certify(ctx, assignment, ordered)).version
+    if version is None:
+        raise ValueError("a certificate was kept without a version")
+    return version
 
 
 async def _rehearse(ctx: WorkflowContext, assignment: Assignment, ca: str, staging: str) -> None:
@@ -138,9 +137,13 @@ async def _rehearse(ctx: WorkflowContext, assignment: Assignment, ca: str, stagi
     rehearsal = assignment.model_copy(
         update={"issuance": f"{assignment.issuance}_r", "replaces": None, "former_ca": None}
     )
+
+    async def work() -> None:
+        ordered = await _ask(ctx, "order-rehearsal", issuing.order_at, Ordered, assignment=rehearsal, ca=staging)
+        await _certify(ctx, rehearsal, ordered, keep=False)
+
     try:
-        await _ask(ctx, "prepare-rehearsal", issuing.prepare_at, Prepared, staging, assignment=rehearsal, ca=staging)
-        await _or_give_up(ctx, rehearsal, staging, _order_and_prove(ctx, rehearsal, staging))
+        await _or_give_up(ctx, rehearsal, work())
     except _OverError as over:
         why = f"The rehearsal at {staging} failed. {over.outcome.message}"
         raise _OverError(over.outcome.model_copy(update={"message": why})) from over
@@ -154,57 +157,71 @@ async def _rehearse(ctx: WorkflowContext, assignment: Assignment, ca: str, stagi
     )
 
 
-async def _obtain(ctx: WorkflowContext, assignment: Assignment, ca: str, rehearse_at: str | None) -> Version:
-    """Have the certificate made and stored."""
-    if rehearse_at is not None:
-        await _rehearse(ctx, assignment, ca, rehearse_at)
-    order = await _order_and_prove(ctx, assignment, ca)
-    kept = await _ask(ctx, "keep", issuing.keep, Kept, ca, assignment=assignment, ca=ca, url=order.certificate)
-    if kept.version is None:
-        raise ValueError("a certificate was kept without a version")
-    return kept.version
-
-
-async def _or_give_up(ctx: WorkflowContext, assignment: Assignment, ca: str, work: Coroutine[object, object, T]) -> T:
+async def _or_give_up(ctx: WorkflowContext, assignment: Assignment, work: Coroutine[object, object, T]) -> T:
     """What this work brings; when nothing more can come of the order, it is given up at the CA too."""
     try:
         return await work
     except _OverError as over:
         if over.outcome.ending not in (Ending.WAIT, Ending.AGAIN):
+            ca = over.outcome.ca or ""
             await ctx.run_typed(
                 "give-up", issuing.give_up, policies.CA.options(type(None)), assignment=assignment, ca=ca
             )
         raise
 
 
-async def _order_and_prove(ctx: WorkflowContext, assignment: Assignment, ca: str) -> Order:
-    """From nothing to a valid order."""
-    ctx.set(STAGE, Stage(step="order"))
-    await _check_wanted(ctx)
-    order = _there(await _ask(ctx, "order", issuing.order, Ordered, ca, assignment=assignment, ca=ca))
+async def _certify(ctx: WorkflowContext, assignment: Assignment, ordered: Ordered, *, keep: bool = True) -> Kept:
+    """From an order to the certificate, which is kept unless it is that of a rehearsal."""
+    order = ordered.order
+    if order is None:
+        raise ValueError("an order was asked for, and neither order nor failure came")
     if order.status == "pending":
-        await _prove(ctx, assignment, ca, order)
+        await _unless_halted(ctx, _prove(ctx, assignment, ordered.ca, order))
         order = order.model_copy(update={"status": "ready"})
-    return await _finalize(ctx, assignment, ca, order)
+    return await _finalize(ctx, assignment, ordered.ca, order, keep=keep)
 
 
 async def _prove(ctx: WorkflowContext, assignment: Assignment, ca: str, order: Order) -> None:
     """Prove control of every name, and leave nothing behind."""
     ctx.set(STAGE, Stage(step="prove"))
-    wanted = await _ask(
-        ctx, "read-authorizations", proving.authorizations, Proofs, ca, assignment=assignment, ca=ca, order=order
-    )
-    if not wanted.proofs:
-        return
-    failed: _OverError | None = None
     try:
-        await _publish(ctx, assignment, ca, wanted.proofs)
-        new = tuple(proof for proof in wanted.proofs if not proof.is_answered)
-        if new:
-            await _ask(ctx, "answer", proving.answer, Asked, ca, assignment=assignment, ca=ca, proofs=new)
-        await _wait_until_proved(ctx, assignment, ca, wanted.proofs)
-    except _OverError as over:
-        failed = over
+        if assignment.wish.challenge is ChallengeType.DNS_01:
+            proved = await _prove_by_records(ctx, assignment, ca, order)
+        else:
+            proved = await _ask(ctx, "prove", proving.prove, Proofs, assignment=assignment, ca=ca, order=order)
+        proved = await _seen_by_ca(ctx, assignment, ca, proved)
+    except _OverError:
+        await _withdraw(ctx, assignment)
+        raise
+    if not proved.is_withdrawn:
+        await _withdraw(ctx, assignment)
+
+
+async def _prove_by_records(ctx: WorkflowContext, assignment: Assignment, ca: str, order: Order) -> Proofs:
+    """Have TXT records set, and tell the CA as soon as they are seen everywhere."""
+    wanted = await _ask(ctx, "publish", proving.publish, Proofs, assignment=assignment, ca=ca, order=order)
+    if not wanted.proofs:
+        return wanted
+    if assignment.wish.by_person:
+        await _wait_for_person(ctx, assignment)
+    else:
+        await _wait_for_records(ctx, assignment, ca)
+    return await _ask(ctx, "answer", proving.answer, Proofs, assignment=assignment, ca=ca, proofs=wanted.proofs)
+
+
+async def _seen_by_ca(ctx: WorkflowContext, assignment: Assignment, ca: str, proved: Proofs) -> Proofs:
+    """Wait until the CA has seen all that is left."""
+    for number in range(1, _LOOKS + 1):
+        if not proved.proofs:
+            return proved
+        await _rest(ctx, _pause(number))
+        left = proved.proofs
+        proved = await _ask(ctx, f"look-{number}", proving.look, Proofs, assignment=assignment, ca=ca, proofs=left)
+    names = ", ".join(proof.identifier for proof in proved.proofs)
+    raise _OverError(Outcome(ending=Ending.AGAIN, message=f"The CA has not looked at {names} yet.", ca=ca))
+
+
+async def _withdraw(ctx: WorkflowContext, assignment: Assignment) -> None:
     try:
         await ctx.run_typed(
             "withdraw", proving.withdraw, policies.WITHDRAWAL.options(type(None)), issuance=assignment.issuance
@@ -212,17 +229,9 @@ async def _prove(ctx: WorkflowContext, assignment: Assignment, ca: str, order: O
     except TerminalError as error:
         # The reconciler removes it as soon as that can be done; the certificate does not wait for it.
         _log.warning("%s: %s", assignment.issuance, error.message)
-    if failed is not None:
-        raise failed
 
 
-async def _publish(ctx: WorkflowContext, assignment: Assignment, ca: str, proofs: tuple[Proof, ...]) -> None:
-    await _ask(ctx, "publish", proving.publish, Asked, ca, assignment=assignment, ca=ca, proofs=proofs)
-    if assignment.wish.challenge is not ChallengeType.DNS_01:
-        return
-    if assignment.wish.by_person:
-        await _wait_for_person(ctx, assignment)
-        return
+async def _wait_for_records(ctx: WorkflowContext, assignment: Assignment, ca: str) -> None:
     why = ""
     for number, pause in enumerate(_LOOKS_AT_RECORDS, start=1):
         seen = await _seen(ctx, assignment, number)
@@ -285,44 +294,20 @@ async def _seen(ctx: WorkflowContext, assignment: Assignment, number: int) -> Vi
     )
 
 
-async def _wait_until_proved(ctx: WorkflowContext, assignment: Assignment, ca: str, proofs: tuple[Proof, ...]) -> None:
-    left = proofs
-    for number in range(1, _LOOKS + 1):
-        name = f"look-{number}"
-        looked = await _ask(ctx, name, proving.look, Proofs, ca, assignment=assignment, ca=ca, proofs=left)
-        left = looked.proofs
-        if not left:
-            return
-        await _rest(ctx, _pause(number))
-    names = ", ".join(proof.identifier for proof in left)
-    raise _OverError(Outcome(ending=Ending.AGAIN, message=f"The CA has not looked at {names} yet.", ca=ca))
-
-
-async def _finalize(ctx: WorkflowContext, assignment: Assignment, ca: str, order: Order) -> Order:
+async def _finalize(ctx: WorkflowContext, assignment: Assignment, ca: str, order: Order, *, keep: bool) -> Kept:
     """Have the certificate made, and wait for it."""
     ctx.set(STAGE, Stage(step="finalize"))
-    await _check_wanted(ctx)
-    found = _there(
-        await _ask(ctx, "finalize", issuing.finalize, Ordered, ca, assignment=assignment, ca=ca, order=order)
-    )
     for number in range(1, _LOOKS + 1):
-        if found.status == "valid" and found.certificate is not None:
-            return found
-        if found.status == "invalid":
-            break
+        made = await _ask(
+            ctx, f"finalize-{number}", issuing.finalize, Kept, assignment=assignment, ca=ca, order=order, keep=keep
+        )
+        if made.order is None or (made.order.status == "valid" and not keep):
+            return made
+        if made.order.status == "invalid":
+            why = made.order.problem.summary if made.order.problem else "the CA did not say why"
+            raise _OverError(Outcome(ending=Ending.INVALID, message=f"The order failed: {why}", ca=ca))
+        order = made.order  # "processing", or "ready" again when it was too early
         await _rest(ctx, _pause(number))
-        if found.status == "ready":  # it was too early, and is not any more
-            said = _ask(
-                ctx, f"finalize-{number}", issuing.finalize, Ordered, ca, assignment=assignment, ca=ca, order=found
-            )
-        else:
-            said = _ask(
-                ctx, f"read-order-{number}", issuing.read, Ordered, ca, assignment=assignment, ca=ca, url=order.url
-            )
-        found = _there(await said)
-    if found.status == "invalid":
-        why = found.problem.summary if found.problem else "the CA did not say why"
-        raise _OverError(Outcome(ending=Ending.INVALID, message=f"The order failed: {why}", ca=ca))
     raise _OverError(Outcome(ending=Ending.AGAIN, message="The CA is not done with the order yet.", ca=ca))
 
 
@@ -331,7 +316,6 @@ async def _ask(
     name: str,
     step: Callable[..., Coroutine[object, object, A]],
     answer: type[A],
-    authority: str,
     **given: object,
 ) -> A:
     """Carry out a step that asks the CA, again where that helps soon.
@@ -341,18 +325,18 @@ async def _ask(
         name: of the step.
         step: what is done.
         answer: its type.
-        authority: whom it asks; empty before that is chosen.
-        given: arguments of the step.
+        given: arguments of the step; `ca` is whom it asks, when that is known.
 
     Raises:
         _OverError: the CA's answer ends the issuance, for now at least.
     """
+    ca = str(given.get("ca", ""))
     for attempt in itertools.count(1):
         numbered = name if attempt == 1 else f"{name}-again-{attempt}"
         try:
             said = await ctx.run_typed(numbered, partial(step, **given), policies.CA.options(answer))
         except TerminalError as error:  # a refusal of our own, such as an authority that is not configured any more
-            raise _OverError(Outcome(ending=Ending.REFUSED, message=error.message, ca=authority)) from error
+            raise _OverError(endings.own(error.message, status=error.status_code, ca=ca)) from error
         if said.over is not None:
             raise _OverError(said.over)
         if said.failure is None:
@@ -360,15 +344,21 @@ async def _ask(
         now = datetime.fromtimestamp(await ctx.time(), UTC)
         pause = endings.pause(said.failure, about=said.about, attempt=attempt, now=now)
         if pause is None:
-            raise _OverError(endings.outcome(said.failure, about=said.about, ca=authority, now=now))
+            raise _OverError(endings.outcome(said.failure, about=said.about, ca=said.ca or ca, now=now))
         await _rest(ctx, pause)
     raise AssertionError("unreachable")
 
 
-async def _check_wanted(ctx: WorkflowContext) -> None:
-    """End here when somebody has given the issuance up."""
-    if await ctx.promise(HALTED, type_hint=bool).peek() is not None:
+async def _unless_halted(ctx: WorkflowContext, work: Coroutine[object, object, T]) -> T:
+    """What this work brings, unless somebody gave the issuance up before it began; then it is in vain.
+
+    The engine is asked together with the first step of the work, since asking alone would be a request of its own.
+    """
+    halted = ctx.promise(HALTED, type_hint=bool).peek()
+    done = await work
+    if await halted is not None:
         raise _OverError(Outcome(ending=Ending.HALTED, message="It was given up."))
+    return done
 
 
 async def _rest(ctx: WorkflowContext, pause: timedelta) -> None:
@@ -376,12 +366,6 @@ async def _rest(ctx: WorkflowContext, pause: timedelta) -> None:
     which = await restate.select(halted=ctx.promise(HALTED, type_hint=bool).value(), over=ctx.sleep(pause))
     if which[0] == "halted":
         raise _OverError(Outcome(ending=Ending.HALTED, message="It was given up."))
-
-
-def _there(ordered: Ordered) -> Order:
-    if ordered.order is None:
-        raise ValueError("an order was asked for, and neither order nor failure came")
-    return ordered.order
 
 
 def _pause(number: int) -> timedelta:

@@ -1,4 +1,4 @@
-"""The steps of an issuance that ask the CA: order, finalize, download. Each may be repeated at any point.
+"""The steps of an issuance that ask the CA: order, finalize. Each may be repeated at any point.
 
 What an issuance needs is in its row of `acme_orders`, the sealed key included; only verdicts are returned.
 """
@@ -15,50 +15,53 @@ from lifecycle import clock, resources
 from lifecycle.certs import acme, orders_store, problems, store, verification
 from lifecycle.certs.authorities import Closed, Opened, Queued, names_digest
 from lifecycle.certs.model import Assignment, Ending, Outcome, Version
+from lifecycle.certs.orders_store import OrderRow
 from lifecycle.certs.problems import About, Meaning
-from lifecycle.certs.store import Stored
 from lifecycle.certs.verdicts import Account, Chain, Failure, Order, Orders, Refused, RenewalInfo, Unanswered
 from lifecycle.errors import LifecycleError
 from lifecycle.models import Durable
 
 # What is ready within this needs no durable sleep; the CA is asked again after each of these pauses, in seconds.
-LOOKS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.3)
+LOOKS = (0.03, 0.06, 0.12, 0.25, 0.5)
 # What the CA wants us to wait longer for is waited for durably.
 _LONG = timedelta(seconds=1)
 _OVER = ("valid", "invalid")
-# No list is read for ever.
-_PAGES = 500
+_PAGES = 500  # no list is read for ever
 
 
 class Asked(Durable):
-    """What became of a step: the failure that the CA answered with, if it did; `over` ends the issuance."""
+    """What became of a step.
 
+    Attributes:
+        ca: whom it asked, where it chose that itself.
+        failure: that the CA answered with, if it did.
+        over: how the issuance ends by it.
+    """
+
+    ca: str = ""
     failure: Failure | None = None
     about: About = About.REQUEST
     over: Outcome | None = None
 
 
-class Prepared(Asked):
-    """The authority whom this issuance asks, and what it has brought already.
+class Ordered(Asked):
+    """What an issuance has at an authority.
 
     Attributes:
+        order: as it is now.
+        version: what it has brought already; then there is nothing to order.
         rehearse_at: the staging authority where these names have to be ordered first.
     """
 
-    ca: str = ""
+    order: Order | None = None
     version: Version | None = None
     rehearse_at: str | None = None
 
 
-class Ordered(Asked):
-    """The order as it is now."""
+class Kept(Asked):
+    """The certificate, verified and stored; or the order, when it has none yet, or none that is kept."""
 
     order: Order | None = None
-
-
-class Kept(Asked):
-    """The certificate, verified and stored."""
-
     version: Version | None = None
 
 
@@ -69,17 +72,18 @@ class Advice(Durable):
     failure: Failure | None = None
 
 
-async def prepare(assignment: Assignment) -> Prepared:
-    """Choose the authority, and make and seal the key.
+async def order(assignment: Assignment) -> Ordered:
+    """Choose the authority, and order the certificate there.
 
-    What was chosen stays once there is an order; one that does not work before that is left for the next best.
+    What was ordered before stays; an authority that does not work is left for the next best before that.
     """
     available = resources.current()
     row = await orders_store.find_order(available.db, assignment.issuance)
-    if row is not None:
+    if row is not None and not row.sealed_key:
         stored = await store.find_version(available.db, assignment.issuance)
-        if stored is not None or row.url is not None:
-            return Prepared(ca=row.ca, version=stored.version if stored else None)
+        return Ordered(ca=row.ca, version=stored.version) if stored else Ordered(over=_given_up(row.ca))
+    if row is not None and row.url is not None:
+        return await _order_at(assignment, row.ca, row)
     now = clock.now()
     picked = await available.authorities.pick(
         row.ca if row else assignment.wish.ca,
@@ -88,8 +92,7 @@ async def prepare(assignment: Assignment) -> Prepared:
         lifetime_seconds=assignment.lifetime_seconds,
     )
     if isinstance(picked, Closed):
-        return Prepared(over=Outcome(ending=Ending.WAIT, message=picked.why, until=picked.until))
-    prepared = Prepared(ca=picked.ca)
+        return Ordered(over=Outcome(ending=Ending.WAIT, message=picked.why, until=picked.until))
     if row is None or row.ca != picked.ca:
         identifiers = assignment.wish.identifiers
         admitted = await available.authorities.admit(
@@ -97,132 +100,45 @@ async def prepare(assignment: Assignment) -> Prepared:
         )
         if isinstance(admitted, Queued):
             waiting = Outcome(ending=Ending.WAIT, message=admitted.why, ca=picked.ca, until=admitted.until)
-            return Prepared(ca=picked.ca, over=waiting)
-        prepared = await prepare_at(assignment, picked.ca)
-    return prepared.model_copy(update={"rehearse_at": await _rehearsal(assignment, picked.ca)})
+            return Ordered(ca=picked.ca, over=waiting)
+    if (staging := await _rehearsal(assignment, picked.ca)) is not None:
+        return Ordered(ca=picked.ca, rehearse_at=staging)
+    return await _order_at(assignment, picked.ca, row)
 
 
-async def prepare_at(assignment: Assignment, ca: str) -> Prepared:
-    """See to the account at this authority, and make and seal the key."""
-    available = resources.current()
-    opened = await available.authorities.opened(ca)
-    if not isinstance(opened, Opened):
-        return Prepared(ca=ca, failure=await reported(ca, opened, About.REQUEST))
-    sealed = available.vault.seal(await _new_key(), bound_to=_certificate(assignment.issuance))
-    row = await orders_store.begin_order(
-        available.db, assignment, ca=ca, account_url=opened.url, sealed_key=sealed, now=clock.now()
-    )
-    return Prepared(ca=row.ca)
+async def order_at(assignment: Assignment, ca: str) -> Ordered:
+    """Order the certificate at this authority and no other, as for a rehearsal."""
+    row = await orders_store.find_order(resources.current().db, assignment.issuance)
+    return await _order_at(assignment, ca, row)
 
 
-async def order(assignment: Assignment, ca: str) -> Ordered:
-    """Order the certificate; the order that was sent before stays, also when its answer was lost."""
-    available = resources.current()
-    opened = await available.authorities.opened(ca)
-    if not isinstance(opened, Opened):
-        return Ordered(failure=await reported(ca, opened, About.REQUEST))
-    row = await orders_store.the_order(available.db, assignment)
-    if row.url is not None and row.account_url != opened.url:
-        why = "The account that ordered it is gone."
-        return Ordered(over=Outcome(ending=Ending.INVALID, message=why, ca=ca))
-    url = row.url or (await _lost_order(opened, assignment) if row.asked_at else None)
-    if isinstance(url, Failure):
-        return Ordered(failure=await reported(ca, url, About.REQUEST))
-    if url is not None:
-        found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
-    else:
-        await orders_store.mark_asked(available.db, assignment.issuance, clock.now())
-        found = await _new_order(opened, assignment)
-    if not isinstance(found, Order):
-        about = About.ORDER if url else About.REQUEST
-        return Ordered(failure=await reported(ca, found, about), about=about)
-    if row.url is None:
-        await orders_store.set_order_url(available.db, assignment.issuance, found.url)
-        await available.authorities.spend_order(
-            ca, assignment.issuance, assignment.wish.identifiers, **_exemption(assignment, ca)
-        )
-    return Ordered(order=found)
-
-
-async def finalize(assignment: Assignment, ca: str, order: Order) -> Ordered:
-    """Have the certificate made for the sealed key, and wait a moment for it."""
-    available = resources.current()
-    opened = await available.authorities.opened(ca)
-    if not isinstance(opened, Opened):
-        return Ordered(failure=await reported(ca, opened, About.REQUEST))
-    found: Order | Failure = order
-    if order.status == "ready":
-        row = await orders_store.the_order(available.db, assignment)
-        key = available.vault.open(row.sealed_key, bound_to=_certificate(assignment.issuance))
-        request = verification.signing_request(assignment.wish.identifiers, key)
-        found = await available.authorities.run(acme.finalize, opened.ca, opened.signer, order, request)
-    # "Not ready" is also what a second one is told whose first answer was lost: the order itself says which it is.
-    is_told = not isinstance(found, Order) and problems.meaning(found, about=About.ORDER) is not Meaning.GO_ON
-    if not is_told and not (isinstance(found, Order) and found.status in _OVER):
-        found = await _polled(opened, order.url)
-    if not isinstance(found, Order):
-        return Ordered(failure=await reported(ca, found, About.ORDER), about=About.ORDER)
-    return Ordered(order=found)
-
-
-async def read(assignment: Assignment, ca: str, url: str) -> Ordered:  # noqa: ARG001  as for the other steps
-    """The order as it is now."""
-    available = resources.current()
-    opened = await available.authorities.opened(ca)
-    if not isinstance(opened, Opened):
-        return Ordered(failure=opened)
-    found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
-    if not isinstance(found, Order):
-        return Ordered(failure=await reported(ca, found, About.ORDER), about=About.ORDER)
-    return Ordered(order=found)
-
-
-async def keep(assignment: Assignment, ca: str, url: str) -> Kept:
-    """Download the certificate, verify that it is the one that was ordered, and store it as a new version.
+async def finalize(assignment: Assignment, ca: str, order: Order, *, keep: bool) -> Kept:
+    """Have the certificate made for the sealed key, wait a moment for it, verify it, and store it as a new version.
 
     Args:
         assignment: the issuance.
         ca: the authority.
-        url: of the certificate.
+        order: as it was when it was last seen.
+        keep: whether the certificate is downloaded and stored; that of a rehearsal is not.
     """
     available = resources.current()
-    if (stored := await store.find_version(available.db, assignment.issuance)) is not None:
-        return Kept(version=stored.version)
+    row = await orders_store.the_order(available.db, assignment)
+    if not row.sealed_key:  # the certificate has it, since this step has run before
+        stored = await store.find_version(available.db, assignment.issuance)
+        return Kept(version=stored.version) if stored else Kept(over=_given_up(ca))
     opened = await available.authorities.opened(ca)
     if not isinstance(opened, Opened):
-        return Kept(failure=opened)
-    chain = await _download(opened, ca, url)
+        return Kept(failure=await reported(ca, opened, About.REQUEST))
+    key = available.vault.open(row.sealed_key, bound_to=_certificate(assignment.issuance))
+    found = await _finalized(opened, assignment, order, key)
+    if not isinstance(found, Order):
+        return Kept(failure=await reported(ca, found, About.ORDER), about=About.ORDER)
+    if found.status != "valid" or found.certificate is None or not keep:
+        return Kept(order=found)
+    chain = await _download(opened, ca, found.certificate)
     if not isinstance(chain, Chain):
         return Kept(failure=await reported(ca, chain, About.ORDER))
-    row = await orders_store.the_order(available.db, assignment)
-    bound_to, now = _certificate(assignment.issuance), clock.now()
-    key = available.vault.open(row.sealed_key, bound_to=bound_to)
-    verdict = verification.verify(chain.pem, key_pem=key, identifiers=assignment.wish.identifiers, now=now)
-    if isinstance(verdict, verification.Mismatched):
-        why = f"The CA issued something else than was ordered: {' '.join(verdict.faults)}"
-        return Kept(over=Outcome(ending=Ending.MISMATCHED, message=why, ca=ca))
-    digest = verification.key_digest(key)
-    if await store.is_blocked(available.db, digest):
-        return Kept(over=Outcome(ending=Ending.MISMATCHED, message="Its key was disclosed once.", ca=ca))
-    version = Version(
-        id=bound_to,
-        number=assignment.number,
-        ca=ca,
-        serial=verdict.serial,
-        issuer=verification.issuer(chain.pem),
-        certificate_id=verdict.certificate_id,
-        life=verdict.life,
-        key_digest=digest,
-        issued_at=now,
-        cause=assignment.cause,
-    )
-    new = Stored(version, assignment.domain, assignment.wish.names, "stored", chain.pem, row.sealed_key)
-    kept = await store.insert_version(available.db, assignment, new, now)
-    await available.authorities.report(ca, None)
-    await available.authorities.spend_certificate(
-        ca, assignment.issuance, assignment.wish.identifiers, **_exemption(assignment, ca)
-    )
-    return Kept(version=kept)
+    return await _keep(assignment, ca, chain.pem, key)
 
 
 async def note_rehearsal(assignment: Assignment, ca: str, staging: str) -> None:
@@ -255,6 +171,88 @@ async def give_up(assignment: Assignment, ca: str) -> None:
         for url in order.authorizations if isinstance(order, Order) and order.status == "pending" else ():
             await available.authorities.run(acme.deactivate_authorization, opened.ca, opened.signer, url)
     await orders_store.end_order(available.db, assignment.issuance, "invalid", clock.now())
+
+
+async def _order_at(assignment: Assignment, ca: str, row: OrderRow | None) -> Ordered:
+    """Order at this authority; the order that was sent before stays, also when its answer was lost."""
+    available = resources.current()
+    opened = await available.authorities.opened(ca)
+    if not isinstance(opened, Opened):
+        return Ordered(ca=ca, failure=await reported(ca, opened, About.REQUEST))
+    # Before the CA is asked; so one that is there for this CA already may have been sent.
+    was_sent = row is not None and row.ca == ca
+    if row is None or row.url is None:
+        sealed = row.sealed_key if row else available.vault.seal(_new_key(), bound_to=_certificate(assignment.issuance))
+        row = await orders_store.begin_order(
+            available.db, assignment, ca=ca, account_url=opened.url, sealed_key=sealed, now=clock.now()
+        )
+    if row.url is not None and row.account_url != opened.url:
+        why = "The account that ordered it is gone."
+        return Ordered(ca=ca, over=Outcome(ending=Ending.INVALID, message=why, ca=ca))
+    url = row.url or (await _lost_order(opened, assignment) if was_sent else None)
+    if isinstance(url, Failure):
+        return Ordered(ca=ca, failure=await reported(ca, url, About.REQUEST))
+    if url is not None:
+        found = await available.authorities.run(acme.read_order, opened.ca, opened.signer, url)
+    else:
+        found = await _new_order(opened, assignment)
+    if not isinstance(found, Order):
+        about = About.ORDER if url else About.REQUEST
+        return Ordered(ca=ca, failure=await reported(ca, found, about), about=about)
+    if row.url is None:
+        await orders_store.set_order_url(available.db, assignment.issuance, found.url)
+        await available.authorities.spend_order(
+            ca, assignment.issuance, assignment.wish.identifiers, **_exemption(assignment, ca)
+        )
+    return Ordered(ca=ca, order=found)
+
+
+async def _finalized(opened: Opened, assignment: Assignment, order: Order, key: bytes) -> Order | Failure:
+    """The order, once the CA has made the certificate, or has not within a moment."""
+    if order.status != "ready":
+        return await _polled(opened, order.url)
+    request = verification.signing_request(assignment.wish.identifiers, key)
+    found = await resources.current().authorities.run(acme.finalize, opened.ca, opened.signer, order, request)
+    # "Not ready" is also what a second one is told whose first answer was lost: the order itself says which it is.
+    is_told = not isinstance(found, Order) and problems.meaning(found, about=About.ORDER) is not Meaning.GO_ON
+    is_over = isinstance(found, Order) and found.status in _OVER
+    return found if is_told or is_over else await _polled(opened, order.url)
+
+
+async def _keep(assignment: Assignment, ca: str, chain: str, key: bytes) -> Kept:
+    """Verify that a certificate is the one that was ordered, and store it as a new version.
+
+    Args:
+        assignment: the issuance.
+        ca: the authority.
+        chain: PEM of the certificate and its issuers.
+        key: PEM of its private key.
+    """
+    available, now = resources.current(), clock.now()
+    verdict = verification.verify(chain, key_pem=key, identifiers=assignment.wish.identifiers, now=now)
+    if isinstance(verdict, verification.Mismatched):
+        why = f"The CA issued something else than was ordered: {' '.join(verdict.faults)}"
+        return Kept(over=Outcome(ending=Ending.MISMATCHED, message=why, ca=ca))
+    version = Version(
+        id=_certificate(assignment.issuance),
+        number=assignment.number,
+        ca=ca,
+        serial=verdict.serial,
+        issuer=verification.issuer(chain),
+        certificate_id=verdict.certificate_id,
+        life=verdict.life,
+        key_digest=verification.key_digest(key),
+        issued_at=now,
+        cause=assignment.cause,
+    )
+    kept = await store.insert_version(available.db, assignment, version, chain, now)
+    if kept is None:
+        return Kept(over=Outcome(ending=Ending.MISMATCHED, message="Its key was disclosed once.", ca=ca))
+    await available.authorities.report(ca, None)
+    await available.authorities.spend_certificate(
+        ca, assignment.issuance, assignment.wish.identifiers, **_exemption(assignment, ca)
+    )
+    return Kept(version=kept)
 
 
 async def _rehearsal(assignment: Assignment, ca: str) -> str | None:
@@ -370,6 +368,11 @@ async def reported(ca: str, failure: Failure, about: About) -> Failure:
     return failure
 
 
+def _given_up(ca: str) -> Outcome:
+    """The end of an issuance whose key is destroyed."""
+    return Outcome(ending=Ending.INVALID, message="The order was given up.", ca=ca)
+
+
 class _Exemption(TypedDict):
     renewal: bool
     ari: bool
@@ -377,10 +380,8 @@ class _Exemption(TypedDict):
 
 def _exemption(assignment: Assignment, ca: str) -> _Exemption:
     """What rate limits ask of an order: whether it renews, and whether it does so in the CA's window."""
-    return {
-        "renewal": assignment.remaining_seconds is not None,
-        "ari": assignment.by_window and assignment.former_ca == ca,
-    }
+    is_known = assignment.former_ca == ca
+    return {"renewal": is_known and assignment.same_names, "ari": is_known and assignment.by_window}
 
 
 def _certificate(issuance: str) -> str:
@@ -388,9 +389,9 @@ def _certificate(issuance: str) -> str:
     return f"crt_{issuance.removeprefix('iss_')}"
 
 
-async def _new_key() -> bytes:
-    """PEM of a fresh P-256 key."""
-    key = await asyncio.to_thread(ec.generate_private_key, ec.SECP256R1())
+def _new_key() -> bytes:
+    """PEM of a fresh P-256 key; it takes less time than handing the work to a thread."""
+    key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -112,6 +112,7 @@ class Running(Durable):
     Attributes:
         run: the workflow runs once, so going on after a long wait is another run of the same issuance.
         is_at_work: whether a workflow runs now.
+        is_halted: whether somebody gave it up, and it has not ended yet.
     """
 
     issuance: str
@@ -119,6 +120,7 @@ class Running(Durable):
     cause: Cause
     begun_at: datetime
     is_at_work: bool = True
+    is_halted: bool = False
 
     @property
     def key(self) -> str:
@@ -138,6 +140,7 @@ class Certificate(Durable):
 
     Attributes:
         version: the one in use.
+        certified: the names in it; empty when an older release issued it.
         numbered: how many versions there were.
         countdown: to the next renewal, or to the next attempt.
         random: drawn once for each version, from 0 to 1.
@@ -152,12 +155,15 @@ class Certificate(Durable):
         moved_to: where somebody moved the renewal; it holds until the CA's window changes.
         spread: place and count among many that were asked for together, until the first renewal.
         revoking: number of the version whose revocation is under way.
+        forfeited: names that have become somebody else's; it is renewed no more with any of them.
+        leaving: issuances that are at work still, and belong to whoever had the domain before.
     """
 
     workspace: str = ""
     project: str | None = None
     wish: Wish | None = None
     version: Version | None = None
+    certified: tuple[str, ...] = ()
     numbered: int = 0
     running: Running | None = None
     countdown: Countdown = Countdown()
@@ -178,6 +184,8 @@ class Certificate(Durable):
     cancelled: Cancelled | None = None
     revoked_at: datetime | None = None
     revoking: int | None = None
+    forfeited: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
     removed: bool = False
     requested_by: str = ""
     sequence: int = 0
@@ -188,14 +196,23 @@ class Certificate(Durable):
         return self.wish is not None and not self.removed
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether an issuance is at work."""
+        return self.running is not None and self.running.is_at_work
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is not to be renewed by itself."""
+        return self.cancelled is not None or self.revoked_at is not None or bool(self.forfeited)
+
+    @property
     def status(self) -> Status:
         """Where it stands."""
         if self.removed:
             return Status.REMOVED
-        at_work = self.running is not None and self.running.is_at_work
         if self.version is None:
             return Status.ISSUING if self.running is not None else Status.FAILED
-        if at_work:
+        if self.is_at_work:
             return Status.RENEWING
         return Status.REVOKED if self.revoked_at is not None else Status.ACTIVE
 
@@ -268,6 +285,17 @@ class Seal(Durable):
         )
 
 
+class Forfeit(Durable):
+    """A name has become somebody else's.
+
+    Attributes:
+        winner: the workspace that has proved that it controls the name.
+    """
+
+    name: str
+    winner: str
+
+
 class Wake(Durable):
     """A wake-up."""
 
@@ -281,7 +309,8 @@ class Assignment(Durable):
         number: of the version that is to come.
         replaces: id of the certificate that it replaces, at the authority `former_ca`.
         attempt: 1 for the first order of this renewal.
-        by_window: whether the CA's renewal window wants it now.
+        by_window: whether the CA's renewal window wants it now, and the order says what it replaces.
+        same_names: whether the one in use, of `former_ca`, has the same names.
         remaining_seconds: how long the one in use is still valid; None when there is none.
         lifetime_seconds: how long that one is valid in all.
     """
@@ -298,6 +327,7 @@ class Assignment(Durable):
     replaces: str | None = None
     former_ca: str | None = None
     by_window: bool = False
+    same_names: bool = False
     remaining_seconds: float | None = None
     lifetime_seconds: float | None = None
 
@@ -312,6 +342,7 @@ class Outcome(Durable):
 
     Attributes:
         message: for people.
+        at: when it ended; None where the receiver is to look at the clock.
         until: when to go on, for `WAIT`.
         window: when the CA wants the new one to be renewed.
         looked_retry_at: when to read that again, as the CA says.
@@ -320,6 +351,7 @@ class Outcome(Durable):
     ending: Ending
     message: str = ""
     ca: str | None = None
+    at: datetime | None = None
     until: datetime | None = None
     unpause_link: str | None = None
     version: Version | None = None

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from lifecycle import clock
 from lifecycle.certs import renewals
-from lifecycle.certs.decision import Decision, Effect, Issue, LookLater, Rouse, Transition
+from lifecycle.certs.decision import Abandon, Decision, Effect, Issue, LookLater, Rouse, Transition
 from lifecycle.certs.model import Assignment, Cause, Certificate, Running, Version
 from lifecycle.models import Actor
 
@@ -46,17 +46,34 @@ def begin(
     return Decision(after, (Issue(_assignment(domain, after, running, now)),), (begun,))
 
 
-def wait_until(certificate: Certificate, moment: datetime) -> Decision:
-    """Have the next attempt made at `moment`."""
+def let_go(certificate: Certificate) -> tuple[Abandon, ...]:
+    """What follows when the issuance that waits to go on is left; nothing when none waits."""
+    running = certificate.running
+    return () if running is None or running.is_at_work else (Abandon(running.issuance),)
+
+
+def wait_until(certificate: Certificate, moment: datetime, *, look_at: datetime | None = None) -> Decision:
+    """Have the next attempt made at `moment`.
+
+    Args:
+        certificate: which has no issuance at work.
+        moment: of the attempt.
+        look_at: when to read the CA's window before; never, where nothing can come of it.
+    """
     armed = certificate.countdown.arm(due_at=moment, wake_at=moment)
-    return Decision(certificate.model_copy(update={"countdown": armed, "next_look_at": None}), (Rouse(),))
+    effects: tuple[Effect, ...] = (Rouse(),) if look_at is None else (Rouse(), LookLater())
+    return Decision(certificate.model_copy(update={"countdown": armed, "next_look_at": look_at}), effects)
 
 
 def planned(certificate: Certificate) -> Decision:
     """Arm the next renewal of the version in use; nothing changes when it is armed for that moment already."""
     version = certificate.version
-    if version is None or certificate.cancelled is not None or certificate.revoked_at is not None:
+    if version is None:
         return Decision(certificate)
+    if certificate.is_stopped:
+        countdown = certificate.countdown
+        disarmed = countdown if countdown.due_at is None else countdown.disarm()
+        return Decision(certificate.model_copy(update={"countdown": disarmed, "next_look_at": None}))
     moment, source = _plan(certificate, version)
     effects: list[Effect] = []
     after = certificate
@@ -112,6 +129,7 @@ def _assignment(domain: str, certificate: Certificate, running: Running, now: da
         raise ValueError(f"nothing is wanted for {domain}")
     version = certificate.version
     attempt = certificate.attempts + 1
+    replaces = None if version is None else renewals.replaces(attempt, version.certificate_id)
     return Assignment(
         issuance=running.issuance,
         run=running.run,
@@ -122,9 +140,11 @@ def _assignment(domain: str, certificate: Certificate, running: Running, now: da
         number=certificate.numbered,
         cause=running.cause,
         attempt=attempt,
-        replaces=None if version is None else renewals.replaces(attempt, version.certificate_id),
+        replaces=replaces,
         former_ca=None if version is None else version.ca,
-        by_window=_is_in_window(certificate, now),
+        # A CA exempts only what says what it replaces (RFC 9773, section 5).
+        by_window=replaces is not None and _is_in_window(certificate, now),
+        same_names=set(certificate.certified) == set(certificate.wish.names),
         remaining_seconds=None if version is None else (version.life.not_after - now).total_seconds(),
         lifetime_seconds=None if version is None else version.life.length.total_seconds(),
     )

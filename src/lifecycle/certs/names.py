@@ -15,6 +15,7 @@ from typing import Literal
 import idna
 from publicsuffixlist import PublicSuffixList
 
+from lifecycle import hosts
 from lifecycle.errors import Code, LifecycleError, shown
 from lifecycle.models import Durable
 
@@ -111,7 +112,7 @@ def profile(name: str | None, offered: Mapping[str, str]) -> str | None:
         raise LifecycleError(
             Code.CERTIFICATE_PROFILE_UNKNOWN,
             profile=shown(name),
-            profiles=", ".join(sorted(offered)) or "none",
+            offered=f"Choose from: {', '.join(sorted(offered))}." if offered else "It offers none to choose from.",
             field="profile",
         )
     return name
@@ -216,7 +217,7 @@ def _mistake(typed: str) -> str | None:
     if "*" in typed.removeprefix(_WILDCARD):
         return "an asterisk may only stand for the whole first label, as in *.example.com"
     if any(sign in typed for sign in "/:@?#%"):
-        return "only the host name is wanted, without scheme, port and path"
+        return hosts.too_much(typed)
     return None
 
 

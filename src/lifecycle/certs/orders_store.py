@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from lifecycle.certs.model import Assignment
-from lifecycle.db import Connection, Database, Row
+from lifecycle.db import Database, Row
 from lifecycle.errors import Code, LifecycleError
 
 
@@ -14,7 +14,7 @@ class OrderRow(NamedTuple):
     """An issuance as the database has it.
 
     Attributes:
-        url: of the order at the CA; None with `asked_at` means that an order was sent and no answer seen.
+        url: of the order at the CA; None means that an order may have been sent, and that no answer was seen.
         sealed_key: of the certificate; empty once that has it.
     """
 
@@ -24,7 +24,6 @@ class OrderRow(NamedTuple):
     account_url: str
     url: str | None
     sealed_key: str
-    asked_at: datetime | None
 
 
 class Published(NamedTuple):
@@ -47,7 +46,7 @@ class Published(NamedTuple):
 async def begin_order(
     db: Database, assignment: Assignment, *, ca: str, account_url: str, sealed_key: str, now: datetime
 ) -> OrderRow:
-    """Write an issuance down before anything is asked; of one that is there without an order, only the CA changes.
+    """Write down that an order is about to be sent; of an issuance that has none yet, only the CA changes.
 
     Returns:
         What is there.
@@ -55,28 +54,21 @@ async def begin_order(
     Raises:
         LifecycleError: CERTIFICATE_NOT_FOUND, since the project is being purged.
     """
-    await db.execute(
+    new = OrderRow(assignment.issuance, assignment.domain, ca, account_url, None, sealed_key)
+    affected = await db.execute(
         "INSERT INTO acme_orders (issuance_id, domain, workspace_id, project_id, ca, account_url, names, "
-        "sealed_key, status, created_at) SELECT %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s FROM DUAL "
+        "sealed_key, status, asked_at, created_at) SELECT %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s, %s FROM DUAL "
         "WHERE %s IS NULL OR EXISTS (SELECT 1 FROM projects WHERE id = %s AND state <> 'purging') "
         "ON DUPLICATE KEY UPDATE "
-        "asked_at = IF(acme_orders.url IS NULL AND acme_orders.ca <> VALUES(ca), NULL, acme_orders.asked_at), "
+        "asked_at = IF(acme_orders.url IS NULL, VALUES(asked_at), acme_orders.asked_at), "
         "account_url = IF(acme_orders.url IS NULL, VALUES(account_url), acme_orders.account_url), "
         "ca = IF(acme_orders.url IS NULL, VALUES(ca), acme_orders.ca)",
-        assignment.issuance,
-        assignment.domain,
-        assignment.workspace,
-        assignment.project,
-        ca,
-        account_url,
-        json.dumps(assignment.wish.names),
-        sealed_key,
-        now,
-        assignment.project,
-        assignment.project,
+        *(assignment.issuance, assignment.domain, assignment.workspace, assignment.project, ca, account_url),
+        *(json.dumps(assignment.wish.names), sealed_key, now, now),
+        *(assignment.project, assignment.project),
     )
-    row = await db.one("SELECT * FROM acme_orders WHERE issuance_id = %s", assignment.issuance)
-    return _there(row, assignment.domain)
+    # One row for an INSERT, two for an UPDATE.
+    return new if affected == 1 else await the_order(db, assignment)
 
 
 async def find_order(db: Database, issuance: str) -> OrderRow | None:
@@ -93,11 +85,6 @@ async def the_order(db: Database, assignment: Assignment) -> OrderRow:
     """
     row = await db.one("SELECT * FROM acme_orders WHERE issuance_id = %s", assignment.issuance)
     return _there(row, assignment.domain)
-
-
-async def mark_asked(db: Database, issuance: str, now: datetime) -> None:
-    """Say that the order is about to be sent."""
-    await db.execute("UPDATE acme_orders SET asked_at = %s WHERE issuance_id = %s", now, issuance)
 
 
 async def set_order_url(db: Database, issuance: str, url: str) -> None:
@@ -132,20 +119,21 @@ async def write_published(db: Database, assignment: Assignment, rows: Sequence[P
     Raises:
         LifecycleError: CERTIFICATE_NOT_FOUND, since the issuance was purged with its project.
     """
-
-    async def work(connection: Connection) -> None:
-        # Locked, so that a purge that comes now waits, and finds these as well.
-        order = await connection.one("SELECT * FROM acme_orders WHERE issuance_id = %s FOR UPDATE", assignment.issuance)
-        _there(order, assignment.domain)
-        await connection.execute_many(
-            "INSERT INTO challenges (issuance_id, type, name, value, identifier, place, project_id, created_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
-            "ON DUPLICATE KEY UPDATE removed_at = NULL, created_at = VALUES(created_at), "
-            "place = IF(VALUES(place) = '', place, VALUES(place))",
-            [(*row[:6], assignment.project, now) for row in rows],
-        )
-
-    await db.transaction(work)
+    # The SELECT locks the order, so that a purge that comes now waits, and finds these as well.
+    affected = await db.execute(
+        "INSERT INTO challenges (issuance_id, type, name, value, identifier, place, project_id, created_at) "
+        "SELECT o.issuance_id, p.type, p.name, p.value, p.identifier, p.place, o.project_id, %s "
+        "FROM acme_orders o JOIN JSON_TABLE(%s, '$[*]' COLUMNS (type VARCHAR(20) PATH '$[1]', "
+        "name VARCHAR(300) PATH '$[2]', value VARCHAR(310) PATH '$[3]', identifier VARCHAR(255) PATH '$[4]', "
+        "place VARCHAR(300) PATH '$[5]')) AS p WHERE o.issuance_id = %s "
+        "ON DUPLICATE KEY UPDATE removed_at = NULL, created_at = VALUES(created_at), "
+        "place = IF(VALUES(place) = '', challenges.place, VALUES(place))",
+        now,
+        json.dumps(rows),
+        assignment.issuance,
+    )
+    if rows and not affected:
+        await the_order(db, assignment)
 
 
 async def published(db: Database, issuance: str) -> Sequence[Published]:
@@ -162,20 +150,26 @@ async def published_of_project(db: Database, project: str) -> Sequence[str]:
     return [row["issuance_id"] for row in rows]
 
 
+async def withdraw_tokens(db: Database, issuance: str, now: datetime) -> None:
+    """Answer HTTP-01 for an issuance no longer; a token is published by its row, and by nothing else."""
+    await db.execute(
+        "UPDATE challenges SET removed_at = %s WHERE issuance_id = %s AND type = 'http-01' AND removed_at IS NULL",
+        now,
+        issuance,
+    )
+
+
 async def mark_removed(db: Database, rows: Sequence[Published], now: datetime) -> None:
     """Say that these are published no more."""
-
-    async def work(connection: Connection) -> None:
-        for row in rows:
-            await connection.execute(
-                "UPDATE challenges SET removed_at = %s WHERE issuance_id = %s AND name = %s AND value = %s",
-                now,
-                row.issuance,
-                row.name,
-                row.value,
-            )
-
-    await db.transaction(work)
+    await db.execute(
+        "UPDATE challenges c JOIN JSON_TABLE(%s, '$[*]' COLUMNS (issuance VARCHAR(40) PATH '$[0]', "
+        "name VARCHAR(300) PATH '$[2]', value VARCHAR(310) PATH '$[3]')) AS gone "
+        "ON c.issuance_id = CONVERT(gone.issuance USING utf8mb4) COLLATE utf8mb4_bin "
+        "AND c.name = CONVERT(gone.name USING utf8mb4) COLLATE utf8mb4_bin "
+        "AND c.value = CONVERT(gone.value USING utf8mb4) COLLATE utf8mb4_bin SET c.removed_at = %s",
+        json.dumps(rows),
+        now,
+    )
 
 
 async def left_behind(db: Database, *, before: datetime, limit: int = 100) -> Sequence[str]:
@@ -210,7 +204,6 @@ def _order(row: Row) -> OrderRow:
         account_url=row["account_url"],
         url=row["url"],
         sealed_key=row["sealed_key"],
-        asked_at=row["asked_at"],
     )
 
 

@@ -1,7 +1,8 @@
 """What a problem of a certificate authority means, and when to try again. Pure.
 
-It is judged by its *type* (RFC 8555, section 6.7), never by its words; only Let's Encrypt's pause has no type of its
-own. The figures are those of Let's Encrypt's documentation as of 2026-08-05, which is the strictest of the large CAs.
+It is judged by its *type* (RFC 8555, section 6.7), never by its words, but for two that have no type of their own:
+Let's Encrypt's pause, and what Pebble says of a certificate that it does not find. The figures are those of Let's
+Encrypt's documentation as of 2026-08-05, which is the strictest of the large CAs.
 """
 
 import re
@@ -33,8 +34,10 @@ _GO_ON = frozenset({"badNonce", "orderNotReady"})
 _VALIDATION = frozenset({"connection", "dns", "dnssec", "tls", "caa", "incorrectResponse"})
 _ACCOUNT = frozenset({"accountDoesNotExist", "userActionRequired"})
 _TRANSIENT = frozenset({"serverInternal"})
-# Pebble 2.10 fails (serverInternal) when it does not find what is to be replaced, as with one serial of 256.
-_AGAINST_REPLACES = frozenset({"alreadyReplaced", "malformed", "unauthorized", "serverInternal"})
+_AGAINST_REPLACES = frozenset({"alreadyReplaced", "malformed", "unauthorized"})
+# Pebble 2.10 fails (serverInternal) when it does not find what is to be replaced, as with one serial of 256. Any other
+# failure of a server passes, and the order is to say what it replaces then as well: without it counts for every limit.
+_NOT_FOUND = re.compile(r"order for the given certificate|\breplac", re.IGNORECASE)
 
 
 class About(StrEnum):
@@ -84,9 +87,14 @@ def meaning(failure: Failure, *, about: About, replaces: bool = False) -> Meanin
     problem = failure.problem
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE and failure.retry_at:
         return Meaning.WAIT
-    if replaces and problem.kind in _AGAINST_REPLACES:
+    if replaces and _is_against_replaces(problem):
         return Meaning.WITHOUT_REPLACES
     return _by_kind(problem, about=about)
+
+
+def _is_against_replaces(problem: Problem) -> bool:
+    is_unfound = problem.kind in _TRANSIENT and _NOT_FOUND.search(problem.detail) is not None
+    return is_unfound or problem.kind in _AGAINST_REPLACES
 
 
 def _by_kind(problem: Problem, *, about: About) -> Meaning:

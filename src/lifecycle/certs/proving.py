@@ -1,10 +1,13 @@
-"""The steps of an issuance that prove control of its names: publish, answer, look, withdraw. Each may be repeated.
+"""The steps of an issuance that prove control of its names. Each may be repeated.
+
+    publish ──> answer ──> look ──> withdraw        one step, `prove`, where nothing has to be waited for between them
 
 What is published is written down before, and marked when it is gone, so that nothing is left behind whatever crashes.
 """
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 
 from dns.rdatatype import RdataType
@@ -20,11 +23,15 @@ from lifecycle.certs.names import ChallengeType
 from lifecycle.certs.orders_store import Published
 from lifecycle.certs.problems import About
 from lifecycle.certs.verdicts import Authorization, Challenge, Failure, Order, Problem, Refused
+from lifecycle.deploy.gateway import GatewayDownError
 from lifecycle.models import Durable
 
+_log = logging.getLogger(__name__)
 _DNS = ChallengeType.DNS_01.value
 _UNAUTHORIZED = "urn:ietf:params:acme:error:unauthorized"
 _GOOD, _OPEN = "valid", "pending"
+# No CA has looked sooner than this, in seconds; asking before would be a request in vain.
+_VALIDATION = 0.01
 
 
 class Proof(Durable):
@@ -38,9 +45,14 @@ class Proof(Durable):
 
 
 class Proofs(Asked):
-    """Authorizations that are not valid yet."""
+    """Authorizations that are not valid yet.
+
+    Attributes:
+        is_withdrawn: whether nothing is published any more.
+    """
 
     proofs: tuple[Proof, ...] = ()
+    is_withdrawn: bool = False
 
 
 class Visibility(Durable):
@@ -49,42 +61,29 @@ class Visibility(Durable):
     why: str = ""
 
 
-async def authorizations(assignment: Assignment, ca: str, order: Order) -> Proofs:
-    """Read what has to be proved; names that were proved of late need nothing."""
-    found = await _read_all(ca, order.authorizations)
-    proofs: list[Proof] = []
-    for one in found:
-        if not isinstance(one, Authorization):
-            return Proofs(failure=await reported(ca, one, About.REQUEST))
-        if one.status == _GOOD:
-            continue
-        challenge = one.challenge(assignment.wish.challenge.value)
-        if one.status != _OPEN or challenge is None:
-            return await _dead(ca, one, assignment)
-        proofs.append(_proof(one, challenge))
-    return Proofs(proofs=tuple(proofs))
+async def prove(assignment: Assignment, ca: str, order: Order) -> Proofs:
+    """Publish, have the CA look, and withdraw; what the CA has not seen yet is left, and stays published."""
+
+    async def work(opened: Opened) -> Proofs:
+        published = await _publish(opened, assignment, order)
+        return await _answer(opened, assignment, published.proofs) if published.proofs else published
+
+    return await _with_account(ca, work)
 
 
-async def publish(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Asked:
-    """Have everything there that the CA will look for."""
-    available = resources.current()
-    opened = await available.authorities.opened(ca)
-    if not isinstance(opened, Opened):
-        return Asked(failure=opened)
-    wish = assignment.wish
-    rows = [_to_publish(assignment, proof, acme.key_authorization(opened.signer, proof.token)) for proof in proofs]
-    await orders_store.write_published(available.db, assignment, rows, clock.now())
-    if wish.challenge is ChallengeType.DNS_01 and not wish.by_person:
-        return await _publish_records(assignment, ca, rows)
-    if wish.challenge is ChallengeType.TLS_ALPN_01:
-        if available.gateway is None or available.gateway.certificates.address() is None:
-            why = "There is no gateway with TLS that could answer tls-alpn-01."
-            return Asked(over=Outcome(ending=Ending.REFUSED, message=why, ca=ca))
-        identifiers = {one.value: one for one in wish.identifiers}
-        for row in rows:
-            certificate, key = acme.tls_alpn_certificate(identifiers[row.identifier], row.value, now=clock.now())
-            await available.gateway.certificates.answer_challenge(row.name, certificate + key)
-    return Asked()
+async def publish(assignment: Assignment, ca: str, order: Order) -> Proofs:
+    """Have everything there that the CA will look for; names that were proved of late need nothing."""
+    return await _with_account(ca, lambda opened: _publish(opened, assignment, order))
+
+
+async def answer(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Proofs:
+    """Tell the CA to look, and go on as `look`."""
+    return await _with_account(ca, lambda opened: _answer(opened, assignment, proofs))
+
+
+async def look(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Proofs:
+    """Wait a moment for the CA to look; what it has not seen yet is left. When it has seen all, that is withdrawn."""
+    return await _with_account(ca, lambda opened: _look(opened, assignment, proofs))
 
 
 async def look_at_records(assignment: Assignment) -> Visibility:
@@ -96,43 +95,6 @@ async def look_at_records(assignment: Assignment) -> Visibility:
         if not isinstance(seen, Visible):
             return Visibility(why=seen.why)
     return Visibility()
-
-
-async def answer(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Asked:  # noqa: ARG001  as the others
-    """Tell the CA to look. One that was told before says so, which is as good."""
-    available = resources.current()
-    opened = await available.authorities.opened(ca)
-    if not isinstance(opened, Opened):
-        return Asked(failure=opened)
-    async with asyncio.TaskGroup() as group:
-        asked = [
-            group.create_task(available.authorities.run(acme.answer, opened.ca, opened.signer, proof.challenge))
-            for proof in proofs
-        ]
-    for task in asked:
-        said = task.result()
-        was_told = isinstance(said, Refused) and said.problem.kind == "malformed"
-        if isinstance(said, Failure) and not was_told:
-            return Asked(failure=await reported(ca, said, About.REQUEST))
-    return Asked()
-
-
-async def look(assignment: Assignment, ca: str, proofs: Sequence[Proof]) -> Proofs:
-    """Wait a moment for the CA to look; what it has not seen yet is left."""
-    left = list(proofs)
-    for pause in (*LOOKS, None):
-        found = await _read_all(ca, [proof.authorization for proof in left])
-        for one in found:
-            if not isinstance(one, Authorization):
-                return Proofs(failure=await reported(ca, one, About.ORDER))
-            if one.status not in (_GOOD, _OPEN):
-                return await _dead(ca, one, assignment)
-        good = {one.url for one in found if isinstance(one, Authorization) and one.status == _GOOD}
-        left = [proof for proof in left if proof.authorization not in good]
-        if not left or pause is None:
-            break
-        await asyncio.sleep(pause)
-    return Proofs(proofs=tuple(left))
 
 
 async def withdraw(issuance: str) -> None:
@@ -159,20 +121,107 @@ async def withdraw(issuance: str) -> None:
         raise RuntimeError(f"what was published for {issuance} is still there: {'; '.join(stuck)}")
 
 
-async def _publish_records(assignment: Assignment, ca: str, rows: Sequence[Published]) -> Asked:
+async def _with_account(ca: str, work: Callable[[Opened], Awaitable[Proofs]]) -> Proofs:
+    opened = await resources.current().authorities.opened(ca)
+    return await work(opened) if isinstance(opened, Opened) else Proofs(failure=opened)
+
+
+async def _publish(opened: Opened, assignment: Assignment, order: Order) -> Proofs:
+    proofs: list[Proof] = []
+    for one in await _read_all(opened, order.authorizations):
+        if not isinstance(one, Authorization):
+            return Proofs(failure=await reported(opened.name, one, About.REQUEST))
+        if one.status == _GOOD:
+            continue
+        challenge = one.challenge(assignment.wish.challenge.value)
+        if one.status != _OPEN or challenge is None:
+            return await _dead(opened, assignment, one)
+        proofs.append(_proof(one, challenge))
+    if not proofs:  # perhaps since this step has run before
+        return await _withdrawn(assignment)
+    rows = [_to_publish(assignment, proof, acme.key_authorization(opened.signer, proof.token)) for proof in proofs]
+    await orders_store.write_published(resources.current().db, assignment, rows, clock.now())
+    over: Outcome | None = None
+    if assignment.wish.challenge is ChallengeType.DNS_01 and not assignment.wish.by_person:
+        over = await _publish_records(assignment, opened.name, rows)
+    elif assignment.wish.challenge is ChallengeType.TLS_ALPN_01:
+        over = await _publish_certificates(assignment, opened.name, rows)
+    return Proofs(over=over) if over else Proofs(proofs=tuple(proofs))
+
+
+async def _answer(opened: Opened, assignment: Assignment, proofs: Sequence[Proof]) -> Proofs:
+    run = resources.current().authorities.run
+    async with asyncio.TaskGroup() as group:
+        asked = [
+            group.create_task(run(acme.answer, opened.ca, opened.signer, proof.challenge))
+            for proof in proofs
+            if not proof.is_answered
+        ]
+    for task in asked:
+        said = task.result()
+        # One that was told before says so, which is as good.
+        was_told = isinstance(said, Refused) and said.problem.kind == "malformed"
+        if isinstance(said, Failure) and not was_told:
+            return Proofs(failure=await reported(opened.name, said, About.REQUEST))
+    return await _look(opened, assignment, proofs)
+
+
+async def _look(opened: Opened, assignment: Assignment, proofs: Sequence[Proof]) -> Proofs:
+    left = list(proofs)
+    for pause in (_VALIDATION, *LOOKS):
+        await asyncio.sleep(pause)
+        found = await _read_all(opened, [proof.authorization for proof in left])
+        for one in found:
+            if not isinstance(one, Authorization):
+                return Proofs(failure=await reported(opened.name, one, About.ORDER))
+            if one.status not in (_GOOD, _OPEN):
+                return await _dead(opened, assignment, one)
+        good = {one.url for one in found if isinstance(one, Authorization) and one.status == _GOOD}
+        left = [proof for proof in left if proof.authorization not in good]
+        if not left:
+            return await _withdrawn(assignment)
+    return Proofs(proofs=tuple(left))
+
+
+async def _withdrawn(assignment: Assignment) -> Proofs:
+    """All is proved. What cannot be withdrawn now is left to a step of its own, which the certificate outlives."""
+    try:
+        if assignment.wish.challenge is ChallengeType.HTTP_01:
+            await orders_store.withdraw_tokens(resources.current().db, assignment.issuance, clock.now())
+        else:
+            await withdraw(assignment.issuance)
+    except (RuntimeError, GatewayDownError) as error:
+        _log.warning("%s: %s", assignment.issuance, error)
+        return Proofs()
+    return Proofs(is_withdrawn=True)
+
+
+async def _publish_certificates(assignment: Assignment, ca: str, rows: Sequence[Published]) -> Outcome | None:
+    gateway = resources.current().gateway
+    if gateway is None or gateway.certificates.address() is None:
+        why = "There is no gateway with TLS that could answer tls-alpn-01."
+        return Outcome(ending=Ending.REFUSED, message=why, ca=ca)
+    identifiers = {one.value: one for one in assignment.wish.identifiers}
+    for row in rows:
+        certificate, key = acme.tls_alpn_certificate(identifiers[row.identifier], row.value, now=clock.now())
+        await gateway.certificates.answer_challenge(row.name, certificate + key)
+    return None
+
+
+async def _publish_records(assignment: Assignment, ca: str, rows: Sequence[Published]) -> Outcome | None:
     available = resources.current()
     placed: list[Published] = []
     for row in rows:
         done = await available.dns.publish(row.name, row.value)
         if isinstance(done, Unpublishable):
             ending = Ending.AGAIN if done.reason is Reason.REFUSED else Ending.REFUSED
-            return Asked(over=Outcome(ending=ending, message=done.why, ca=ca))
+            return Outcome(ending=ending, message=done.why, ca=ca)
         if isinstance(done, Unreachable):
-            return Asked(over=Outcome(ending=Ending.AGAIN, message=done.why, ca=ca))
+            return Outcome(ending=Ending.AGAIN, message=done.why, ca=ca)
         placed.append(row._replace(place=f"{done.record} {done.zone}"))
         # One by one: were this killed now, the next run must know where this record went.
         await orders_store.write_published(available.db, assignment, placed[-1:], clock.now())
-    return Asked()
+    return None
 
 
 async def _led(name: str) -> str:
@@ -204,20 +253,14 @@ def _proof(authorization: Authorization, challenge: Challenge) -> Proof:
     )
 
 
-async def _read_all(ca: str, urls: Sequence[str]) -> Sequence[Authorization | Failure]:
-    available = resources.current()
-    opened = await available.authorities.opened(ca)
-    if not isinstance(opened, Opened):
-        return [opened]
+async def _read_all(opened: Opened, urls: Sequence[str]) -> Sequence[Authorization | Failure]:
+    run = resources.current().authorities.run
     async with asyncio.TaskGroup() as group:
-        asked = [
-            group.create_task(available.authorities.run(acme.read_authorization, opened.ca, opened.signer, url))
-            for url in urls
-        ]
+        asked = [group.create_task(run(acme.read_authorization, opened.ca, opened.signer, url)) for url in urls]
     return [task.result() for task in asked]
 
 
-async def _dead(ca: str, authorization: Authorization, assignment: Assignment) -> Proofs:
+async def _dead(opened: Opened, assignment: Assignment, authorization: Authorization) -> Proofs:
     """An authorization that can never become valid, and why."""
     name = authorization.identifier.value
     if authorization.status == _OPEN:
@@ -228,5 +271,7 @@ async def _dead(ca: str, authorization: Authorization, assignment: Assignment) -
         type=_UNAUTHORIZED, detail=f"the authorization is {authorization.status}"
     )
     failure = Refused(problem=problem.model_copy(update={"detail": f"{name}: {problem.detail}"}))
-    await resources.current().authorities.spend_failure(ca, authorization.identifier, reference=authorization.url)
-    return Proofs(failure=await reported(ca, failure, About.CHALLENGE), about=About.CHALLENGE)
+    await resources.current().authorities.spend_failure(
+        opened.name, authorization.identifier, reference=authorization.url
+    )
+    return Proofs(failure=await reported(opened.name, failure, About.CHALLENGE), about=About.CHALLENGE)

@@ -57,6 +57,11 @@ class Life(Durable):
         return self.not_after - self.not_before
 
     @property
+    def is_short(self) -> bool:
+        """Whether it is renewed at half of it, where the CA says nothing, instead of at two thirds."""
+        return self.length < _SHORT_LIFE
+
+    @property
     def floor(self) -> datetime:
         """The latest moment for a renewal, whatever the CA says."""
         return self.not_after - self.length * _FLOOR_SHARE
@@ -128,7 +133,7 @@ def fallback(life: Life, *, random: float) -> datetime:
         life: of the certificate.
         random: from 0 to 1; drawn once for a certificate, and kept.
     """
-    share = _SHORT_FALLBACK_SHARE if life.length < _SHORT_LIFE else _FALLBACK_SHARE
+    share = _SHORT_FALLBACK_SHARE if life.is_short else _FALLBACK_SHARE
     return life.not_before + life.length * (share + _JITTER * (random - 0.5))
 
 

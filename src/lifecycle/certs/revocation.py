@@ -78,10 +78,14 @@ async def _revoke(order: Order) -> Asked:
     done: Done | Failure | None = None
     if signer is not None:
         done = await available.authorities.run(acme.revoke, ca, signer, stored.chain, reason)
-    if done is None or (isinstance(done, Refused) and done.problem.kind in _NOT_OURS):
+    is_not_ours = done is None or (isinstance(done, Refused) and done.problem.kind in _NOT_OURS)
+    if is_not_ours and stored.sealed_key:
         # Whoever has the certificate's key may revoke it as well (RFC 8555, section 7.6).
         own = Signer(available.vault.open(stored.sealed_key, bound_to=stored.version.id))
         done = await available.authorities.run(acme.revoke, ca, own, stored.chain, reason)
+    if done is None:
+        why = "Neither our account at the CA nor its private key is left, so nobody can have it revoked."
+        return Asked(over=Outcome(ending=Ending.REFUSED, message=why))
     return Asked() if isinstance(done, Done) else Asked(failure=done)
 
 

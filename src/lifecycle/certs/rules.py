@@ -24,17 +24,20 @@ def issue(domain: str, certificate: Certificate, command: IssueCertificate, *, f
     _require(command.actor, Role.OPERATOR)
     if certificate.exists and certificate.workspace != command.actor.workspace:
         raise LifecycleError(Code.CERTIFICATE_TAKEN, domain=domain, field="domain")
-    before = certificate if certificate.exists else _anew(certificate)
+    before = certificate if certificate.exists else _anew(certificate, command.actor.workspace)
     is_same = before.wish == command.wish
     if before.running is not None and before.running.is_at_work:
         if is_same:
             return Decision(certificate)
         raise LifecycleError(Code.CERTIFICATE_ISSUING, domain=domain)
     is_good = before.version is not None and before.revoked_at is None and command.now < before.version.life.not_after
-    if is_same and is_good and before.cancelled is None and not command.force:
+    if is_same and is_good and not before.is_stopped and not command.force:
         return Decision(certificate)
     if is_same and is_good and not command.force:
-        return moves.rearranged(before.model_copy(update={"cancelled": None}), now=command.now, actor=command.actor)
+        anew = before.model_copy(
+            update={"cancelled": None, "forfeited": (), "last_error": "", "last_error_at": None, "attempts": 0}
+        )
+        return moves.rearranged(anew, now=command.now, actor=command.actor)
     if not command.force:
         _check_budget(domain, before, command.now)
     wanted = before.model_copy(
@@ -45,16 +48,20 @@ def issue(domain: str, certificate: Certificate, command: IssueCertificate, *, f
             "running": before.running if is_same else None,
             "requested_by": command.actor.person,
             "spread": command.spread,
+            "forfeited": (),
         }
     )
-    return moves.begin(domain, wanted, cause=Cause.REQUESTED, now=command.now, fresh=fresh, actor=command.actor)
+    begun = moves.begin(domain, wanted, cause=Cause.REQUESTED, now=command.now, fresh=fresh, actor=command.actor)
+    return begun if is_same else begun._replace(effects=(*moves.let_go(certificate), *begun.effects))
 
 
 def renew(domain: str, certificate: Certificate, act: Act, *, fresh: str) -> Decision:
     """Renew now, or try again now."""
     _check(domain, certificate, act)
-    if certificate.running is not None and certificate.running.is_at_work:
+    if certificate.is_at_work:
         return Decision(certificate)
+    if certificate.forfeited:
+        raise LifecycleError(Code.CERTIFICATE_NAME_LOST, domain=domain, names=", ".join(certificate.forfeited))
     if not act.force:
         _check_budget(domain, certificate, act.now)
         again_at = problems.next_validation(certificate.failures, now=act.now)
@@ -84,7 +91,7 @@ def cancel_renewal(domain: str, certificate: Certificate, act: Act) -> tuple[Dec
         }
     )
     noted = Transition("certificate.renewal_cancelled", act.now, act.actor, {"generation": generation})
-    return Decision(after, (), (noted,)), cancelled
+    return Decision(after, moves.let_go(certificate), (noted,)), cancelled
 
 
 def reschedule_renewal(domain: str, certificate: Certificate, command: RescheduleRenewal) -> Decision:
@@ -113,8 +120,11 @@ def halt(domain: str, certificate: Certificate, act: Act) -> Decision:
     running = certificate.running
     if running is None or not running.is_at_work:
         raise LifecycleError(Code.CERTIFICATE_NOT_ISSUING, domain=domain)
+    if running.is_halted:
+        return Decision(certificate)
+    halted = certificate.model_copy(update={"running": running.model_copy(update={"is_halted": True})})
     noted = Transition("certificate.halted", act.now, act.actor, {"issuance": running.issuance})
-    return Decision(certificate, (Halt(running.key),), (noted,))
+    return Decision(halted, (Halt(running.key),), (noted,))
 
 
 def revoke(domain: str, certificate: Certificate, command: RevokeCertificate) -> Decision:
@@ -143,13 +153,16 @@ def look(domain: str, certificate: Certificate, act: Act) -> Decision:
     return Decision(certificate, (Look(ca=version.ca, certificate_id=version.certificate_id),))
 
 
-def _anew(certificate: Certificate) -> Certificate:
-    """An empty one that goes on counting."""
+def _anew(certificate: Certificate, workspace: str) -> Certificate:
+    """An empty one that goes on counting, and knows what has not ended yet; the budget of others is not theirs."""
+    running = certificate.running
+    is_leaving = running is not None and running.is_at_work
     return Certificate(
+        leaving=(*certificate.leaving, running.issuance) if running is not None and is_leaving else certificate.leaving,
         countdown=certificate.countdown,
         numbered=certificate.numbered,
         sequence=certificate.sequence,
-        issued=certificate.issued,
+        issued=certificate.issued if certificate.workspace == workspace else (),
     )
 
 

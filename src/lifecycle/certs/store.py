@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from lifecycle import clock
 from lifecycle.certs.model import Assignment, Cause, Version
 from lifecycle.certs.renewals import Life
 from lifecycle.db import Connection, Database, Row
@@ -40,66 +41,70 @@ class Listing(NamedTuple):
     version: Version | None
 
 
-async def insert_version(db: Database, assignment: Assignment, stored: Stored, now: datetime) -> Version:
-    """Keep a certificate that was issued, with the key that its order had; repeating it changes nothing.
+async def insert_version(
+    db: Database, assignment: Assignment, version: Version, chain: str, now: datetime
+) -> Version | None:
+    """Keep a certificate that was issued, and move the key of its order to it; repeating it changes nothing.
 
     Returns:
-        What is kept.
+        What is kept; None when its key was disclosed once, and it is not.
 
     Raises:
-        LifecycleError: CERTIFICATE_NOT_FOUND, since the issuance was purged with its project.
+        LifecycleError: CERTIFICATE_NOT_FOUND, since the issuance was purged with its project, or given up.
     """
 
-    async def work(connection: Connection) -> Version:
+    async def work(connection: Connection) -> Version | None:
+        # The key as it is sealed now: a rotation may have come since this issuance read it.
         order = await connection.one(
-            "SELECT 1 AS n FROM acme_orders WHERE issuance_id = %s FOR UPDATE", assignment.issuance
-        )
-        if order is None:
-            raise LifecycleError(Code.CERTIFICATE_NOT_FOUND, domain=stored.domain)
-        is_new = await _insert(connection, assignment, stored)
-        await connection.execute(
-            "UPDATE acme_orders SET status = 'valid', ended_at = %s, sealed_key = '' WHERE issuance_id = %s",
-            now,
+            "SELECT sealed_key, EXISTS(SELECT 1 FROM blocked_keys WHERE key_digest = %s) AS is_blocked "
+            "FROM acme_orders WHERE issuance_id = %s FOR UPDATE",
+            version.key_digest,
             assignment.issuance,
         )
-        if is_new:
-            return stored.version
+        if order is not None and order["is_blocked"]:
+            return None
+        if order is not None and order["sealed_key"]:
+            await _insert(connection, assignment, version, chain, order["sealed_key"])
+            await connection.execute(
+                "UPDATE acme_orders SET status = 'valid', ended_at = %s, sealed_key = '' WHERE issuance_id = %s",
+                now,
+                assignment.issuance,
+            )
+            return version
         row = await connection.one("SELECT * FROM certificates WHERE issuance_id = %s", assignment.issuance)
-        if row is None:
-            raise RuntimeError(f"the certificate of {assignment.issuance} has vanished")
+        if order is None or row is None:
+            raise LifecycleError(Code.CERTIFICATE_NOT_FOUND, domain=assignment.domain)
         return _version(row)
 
     return await db.transaction(work)
 
 
-async def _insert(connection: Connection, assignment: Assignment, stored: Stored) -> bool:
-    """Insert a version; whether it was not there before."""
-    version = stored.version
-    affected = await connection.execute(
+async def _insert(
+    connection: Connection, assignment: Assignment, version: Version, chain: str, sealed_key: str
+) -> None:
+    await connection.execute(
         "INSERT INTO certificates (id, domain, version, workspace_id, project_id, issuance_id, ca, names, status, "
         "serial, certificate_id, issuer, not_before, not_after, cause, chain, sealed_key, key_digest, created_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'stored', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
-        "ON DUPLICATE KEY UPDATE id = certificates.id",
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'stored', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         version.id,
-        stored.domain,
+        assignment.domain,
         version.number,
         assignment.workspace,
         assignment.project,
         assignment.issuance,
         version.ca,
-        json.dumps(stored.names),
+        json.dumps(assignment.wish.names),
         version.serial,
         version.certificate_id,
         version.issuer[:_LONGEST_ISSUER],
         version.life.not_before,
         version.life.not_after,
         version.cause.value,
-        stored.chain,
-        stored.sealed_key,
+        chain,
+        sealed_key,
         version.key_digest,
         version.issued_at,
     )
-    return affected == 1
 
 
 async def serve(db: Database, stored: Stored) -> None:
@@ -111,9 +116,14 @@ async def serve(db: Database, stored: Stored) -> None:
             stored.domain,
             stored.version.number,
         )
+        # Assignments see what those before them have set: `retired_at` needs the former status.
         await connection.execute(
-            "UPDATE certificates SET status = CASE WHEN id = %s AND status IN ('stored', 'former') THEN %s "
+            "UPDATE certificates SET "
+            "retired_at = CASE WHEN id = %s AND status <> 'revoked' THEN %s "
+            "WHEN status = 'served' AND version < %s THEN %s ELSE retired_at END, "
+            "status = CASE WHEN id = %s AND status IN ('stored', 'former') THEN %s "
             "WHEN id <> %s AND status = 'served' AND version < %s THEN 'former' ELSE status END WHERE domain = %s",
+            *(stored.version.id, clock.now() if newer else None, stored.version.number, clock.now()),
             stored.version.id,
             "former" if newer else "served",
             stored.version.id,
@@ -125,12 +135,12 @@ async def serve(db: Database, stored: Stored) -> None:
 
 
 async def take_back(db: Database, stored: Stored) -> Stored | None:
-    """Say that the one before this version is to be served again; returns it, if there is one."""
+    """Say that the one before this version is to be served again; returns it, if there is one with its key."""
 
     async def work(connection: Connection) -> Stored | None:
         former = await connection.one(
             "SELECT * FROM certificates WHERE domain = %s AND version < %s AND status IN ('served', 'former') "
-            "AND revoked_at IS NULL "
+            "AND revoked_at IS NULL AND sealed_key <> '' "
             "ORDER BY version DESC LIMIT 1 FOR UPDATE",
             stored.domain,
             stored.version.number,
@@ -140,7 +150,9 @@ async def take_back(db: Database, stored: Stored) -> Stored | None:
         )
         if former is None:
             return None
-        await connection.execute("UPDATE certificates SET status = 'served' WHERE id = %s", former["id"])
+        await connection.execute(
+            "UPDATE certificates SET status = 'served', retired_at = NULL WHERE id = %s", former["id"]
+        )
         return _stored(former)
 
     return await db.transaction(work)
@@ -156,7 +168,10 @@ async def mark_revoked(db: Database, certificate: str, now: datetime, *, until_r
         until_replaced: whether it is served until its successor is there; else never again.
     """
     await db.execute(
-        "UPDATE certificates SET status = IF(%s, status, 'revoked'), revoked_at = %s WHERE id = %s",
+        "UPDATE certificates SET retired_at = IF(%s, retired_at, COALESCE(retired_at, %s)), "
+        "status = IF(%s, status, 'revoked'), revoked_at = %s WHERE id = %s",
+        until_replaced,
+        now,
         until_replaced,
         now,
         certificate,
@@ -172,11 +187,6 @@ async def block_key(db: Database, digest: str, domain: str, now: datetime) -> No
         domain,
         now,
     )
-
-
-async def is_blocked(db: Database, digest: str) -> bool:
-    """Whether a key was disclosed."""
-    return await db.one("SELECT 1 AS n FROM blocked_keys WHERE key_digest = %s", digest) is not None
 
 
 async def find_version(db: Database, issuance: str) -> Stored | None:
@@ -282,12 +292,15 @@ class ShortLived(NamedTuple):
 
 
 async def running_out(db: Database, *, now: datetime, share: float) -> Sequence[ShortLived]:
-    """Served certificates with less than this share of their life left; not those whose renewal somebody cancelled."""
+    """Served certificates with less than this share of their life left, those that expire first before the others.
+
+    Not those whose renewal somebody cancelled.
+    """
     rows = await db.all(
         "SELECT c.domain, c.workspace_id, c.not_after, d.last_error FROM certificates c "
         "JOIN certificate_domains d ON d.domain = c.domain WHERE c.status = 'served' "
         "AND c.not_after < %s + INTERVAL TIMESTAMPDIFF(SECOND, c.not_before, c.not_after) * %s SECOND "
-        "AND (d.next_renewal_at IS NOT NULL OR d.status = 'renewing') LIMIT 100",
+        "AND (d.next_renewal_at IS NOT NULL OR d.status = 'renewing') ORDER BY c.not_after, c.domain LIMIT 100",
         now,
         share,
     )

@@ -19,24 +19,35 @@ _CERTIFICATES = """
            (regexp_match(value_utf8, '"workspace":"([^"]+)"'))[1] AS workspace,
            CAST((regexp_match(value_utf8, '"generation":([0-9]+)'))[1] AS BIGINT) AS generation,
            CAST((regexp_match(value_utf8, '"wake_at":"([^"]+)"'))[1] AS TIMESTAMP) AS wake_at,
+           CAST((regexp_match(value_utf8, '"next_look_at":"([^"]+)"'))[1] AS TIMESTAMP) AS look_at,
            (regexp_match(value_utf8, '"issuance":"([^"]+)"'))[1] AS issuance,
            CAST((regexp_match(value_utf8, '"run":([0-9]+)'))[1] AS BIGINT) AS run,
            (regexp_match(value_utf8, '"is_at_work":(true|false)'))[1] AS is_at_work
     FROM state WHERE service_name = 'CertificateService' AND key = 'certificate'
 """
 
-# A wake-up counts as the one that is wanted when it comes at most two seconds after the wanted time. `scheduled_at`
-# must be asked for: without it restate-server 1.7.12 leaves `scheduled_start_at` empty.
-_MISSING = f"""
-    SELECT c.domain, c.workspace, c.generation, CAST(c.wake_at AS VARCHAR) AS moment FROM ({_CERTIFICATES}) c
+
+def _without_timer(moment_wanted: str, handler: str) -> str:
+    """Those whose wake-up the engine does not have.
+
+    A wake-up counts as the one that is wanted when it comes at most two seconds after the wanted time. `scheduled_at`
+    must be asked for: without it restate-server 1.7.12 leaves `scheduled_start_at` empty.
+    """
+    return f"""
+    SELECT c.domain, c.workspace, c.generation, CAST(c.{moment_wanted} AS VARCHAR) AS moment FROM ({_CERTIFICATES}) c
     LEFT ANTI JOIN (
         SELECT target_service_key AS domain, scheduled_at, CAST(scheduled_start_at AS TIMESTAMP) AS start_at
         FROM sys_invocation
-        WHERE target_service_name = 'CertificateService' AND target_handler_name = 'renewal_due'
+        WHERE target_service_name = 'CertificateService' AND target_handler_name = '{handler}'
           AND status <> 'completed'
-    ) t ON c.domain = t.domain AND (t.scheduled_at IS NULL OR t.start_at <= c.wake_at + INTERVAL '2 seconds')
-    WHERE c.wake_at IS NOT NULL
+    ) t ON c.domain = t.domain
+        AND (t.scheduled_at IS NULL OR t.start_at <= c.{moment_wanted} + INTERVAL '2 seconds')
+    WHERE c.{moment_wanted} IS NOT NULL
 """  # noqa: S608  made of constants
+
+
+_MISSING = _without_timer("wake_at", "renewal_due")
+_MISSING_LOOKS = _without_timer("look_at", "look_due")
 
 _LOST = f"""
     SELECT c.domain, c.workspace, c.issuance, c.run FROM ({_CERTIFICATES}) c
@@ -55,7 +66,7 @@ _UNFINISHED = """
 
 
 class MissingRenewal(NamedTuple):
-    """A certificate whose countdown has lost its wake-up."""
+    """A certificate that has lost a wake-up: for its renewal, or for a look at the CA's window."""
 
     domain: str
     workspace: str
@@ -81,9 +92,15 @@ class RunningOut(NamedTuple):
 
 
 class Troubles(NamedTuple):
-    """What one look showed."""
+    """What one look showed.
+
+    Attributes:
+        missing: renewals without a wake-up.
+        looks: looks at the CA's window without one.
+    """
 
     missing: tuple[MissingRenewal, ...] = ()
+    looks: tuple[MissingRenewal, ...] = ()
     lost: tuple[LostIssuance, ...] = ()
     running_out: tuple[RunningOut, ...] = ()
 
@@ -101,7 +118,8 @@ async def look(engine: Engine, db: Database, *, now: datetime, warn_share: float
         EngineDownError: the engine does not answer.
     """
     return Troubles(
-        missing=tuple(await _missing(engine)),
+        missing=tuple(await _missing(engine, _MISSING)),
+        looks=tuple(await _missing(engine, _MISSING_LOOKS)),
         lost=tuple(
             LostIssuance(row["domain"], row["workspace"], row["issuance"], int(row["run"]))
             for row in await engine.query(_LOST)
@@ -119,17 +137,17 @@ async def unfinished(engine: Engine) -> frozenset[str]:
     return frozenset(str(row["issuance"]).partition(".")[0] for row in await engine.query(_UNFINISHED))
 
 
-async def _missing(engine: Engine) -> Sequence[MissingRenewal]:
+async def _missing(engine: Engine, query: str) -> Sequence[MissingRenewal]:
     """What two looks agree on, since state and timers are not read in one instant."""
-    first = await _look_for_missing(engine)
-    second = set(await _look_for_missing(engine)) if first else set()
+    first = await _look_for_missing(engine, query)
+    second = set(await _look_for_missing(engine, query)) if first else set()
     return [one for one in first if one in second]
 
 
-async def _look_for_missing(engine: Engine) -> Sequence[MissingRenewal]:
+async def _look_for_missing(engine: Engine, query: str) -> Sequence[MissingRenewal]:
     return [
         MissingRenewal(row["domain"], row["workspace"], int(row["generation"]), moment(row["moment"]))
-        for row in await engine.query(_MISSING)
+        for row in await engine.query(query)
     ]
 
 

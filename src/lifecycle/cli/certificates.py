@@ -7,30 +7,25 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from lifecycle.cli import exports, http, issuances, output
+from lifecycle.cli import bulk, exports, http, issuances, output
 from lifecycle.cli.http import CommandError
-from lifecycle.cli.issuances import Certificate
+from lifecycle.cli.issuances import Ca, Certificate, ChosenProject, Force, Profile, Prove
 from lifecycle.cli.output import Json
 
 app = typer.Typer(help="TLS certificates: issued, renewed by themselves, revoked.", no_args_is_help=True)
 app.command()(exports.export)
+app.command("issue-many")(bulk.issue_many)
+app.command()(bulk.check)
 
 # Spelled out, because the modules that define them bring half of the worker along.
-Challenge = Literal["http-01", "dns-01", "tls-alpn-01"]
 RevocationReason = Literal["unspecified", "key_compromise", "superseded", "cessation_of_operation"]
+Standing = Literal["issuing", "active", "renewing", "failed", "revoked"]
 
 Domain = Annotated[str, typer.Argument(metavar="DOMAIN", help="Such as www.example.com, or '*.example.com'.")]
 Names = Annotated[list[str] | None, typer.Option("--name", help="A further name in it. Repeatable.")]
-Prove = Annotated[
-    Challenge | None,
-    typer.Option(help="How control is proved; left out, dns-01 when there is a wildcard, and http-01 else."),
-]
-Project = Annotated[str | None, typer.Option(help="Project that it belongs to, by id or slug.")]
-Authority = Annotated[str | None, typer.Option("--ca", help="Authority; the first that works else.")]
-Profile = Annotated[str | None, typer.Option(help="Profile of the authority.")]
 ByPerson = Annotated[bool, typer.Option("--by-person", help="I set the TXT records by hand.")]
-Force = Annotated[bool, typer.Option("--force", help="Although our own budget is spent; the limits of the CA stay.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show its stages until it is there.")]
+WaitForEnd = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, and say how it went.")]
 Output = Annotated[Path | None, typer.Option(help="File to write to, for its owner's eyes only.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -42,8 +37,8 @@ def issue(  # noqa: PLR0913, PLR0917  one for each option
     domain: Domain,
     name: Names = None,
     challenge: Prove = None,
-    project: Project = None,
-    ca: Authority = None,
+    project: ChosenProject = None,
+    ca: Ca = None,
     profile: Profile = None,
     by_person: ByPerson = False,
     force: Force = False,
@@ -54,7 +49,9 @@ def issue(  # noqa: PLR0913, PLR0917  one for each option
 
     Exit code 0 when it is there, 2 when it cannot be had this way, 1 when it is tried again. Ctrl-C leaves it running.
     """
-    body = _body(domain, name, challenge, project=project, ca=ca, profile=profile, by_person=by_person)
+    body = issuances.body(
+        [domain, *(name or ())], challenge, project=project, ca=ca, profile=profile, by_person=by_person
+    )
     asked = http.call("POST", issuances.path(domain, "issue"), body={**body, "force": force})
     _follow(asked, wait=wait, json=json)
 
@@ -64,14 +61,16 @@ def preflight(
     domain: Domain,
     name: Names = None,
     challenge: Prove = None,
-    project: Project = None,
-    ca: Authority = None,
+    project: ChosenProject = None,
+    ca: Ca = None,
     profile: Profile = None,
     by_person: ByPerson = False,
     json: Json = False,
 ) -> None:
     """Look for what would be in the way, without asking the CA. Exit code 2 when there is something."""
-    body = _body(domain, name, challenge, project=project, ca=ca, profile=profile, by_person=by_person)
+    body = issuances.body(
+        [domain, *(name or ())], challenge, project=project, ca=ca, profile=profile, by_person=by_person
+    )
     found = http.call("POST", issuances.path(domain, "preflight"), body=body)
     if json:
         output.show_json(found)
@@ -87,7 +86,7 @@ def preflight(
 @app.command("list")
 def list_all(
     project: Annotated[str | None, typer.Option(help="Only of this project.")] = None,
-    status: Annotated[str | None, typer.Option(help="issuing, active, renewing, failed or revoked.")] = None,
+    status: Annotated[Standing | None, typer.Option(help="Only those that stand so.")] = None,
     json: Json = False,
 ) -> None:
     """List the certificates of the workspace, with expiry and next renewal."""
@@ -100,15 +99,17 @@ def list_all(
             one["domain"],
             one["status"],
             output.in_days(one["not_after"]),
-            output.in_days(one["next_renewal_at"]),
+            next_step(one),
             one["ca"] or "",
             str(len(one["names"])),
             output.first_line(one["last_error"]),
         )
         for one in items
     ]
-    columns = ("DOMAIN", "STATUS", "EXPIRES", "RENEWAL", "CA", "NAMES", "LAST ERROR")
-    output.table(columns, rows, empty="No certificates yet: lifecycle cert issue DOMAIN")
+    columns = ("DOMAIN", "STATUS", "EXPIRES", "NEXT", "CA", "NAMES", "LAST ERROR")
+    is_chosen = project is not None or status is not None
+    empty = "There is no such certificate." if is_chosen else "No certificates yet: lifecycle cert issue DOMAIN"
+    output.table(columns, rows, empty=empty)
 
 
 @app.command()
@@ -145,17 +146,31 @@ def renew(domain: Domain, force: Force = False, wait: Wait = True, json: Json = 
 
 
 @app.command()
-def halt(domain: Domain, json: Json = False) -> None:
-    """Give up the issuance that is under way; the certificate in use stays."""
+def halt(domain: Domain, wait: WaitForEnd = True, json: Json = False) -> None:
+    """Give up the issuance that is under way; the certificate in use stays.
+
+    Exit code 1 when it was too late for that, and the certificate is there.
+    """
     answer = http.call("POST", issuances.path(domain, "halt"))
-    output.show_json(answer) if json else output.out.print(f"Given up: the issuance for {answer['domain']}.")
+    done = issuances.until_halted(answer) if wait else answer
+    too_late = wait and done["serial"] != answer["serial"]
+    if json:
+        output.show_json(done)
+    elif too_late:
+        output.out.print(f"Too late: {done['domain']} has the certificate {done['serial']} already.")
+    else:
+        output.out.print(f"{'Given up' if wait else 'Being given up'}: the issuance for {answer['domain']}.")
+    if too_late:
+        raise typer.Exit(1)
 
 
 @app.command()
-def published(domain: Domain, json: Json = False) -> None:
-    """Say that the DNS records are set which an issuance waits for."""
+def published(domain: Domain, wait: Wait = True, json: Json = False) -> None:
+    """Say that the DNS records are set which an issuance waits for. Exit codes as for 'issue'."""
     answer = http.call("POST", issuances.path(domain, "records-published"))
-    output.show_json(answer) if json else output.out.print(f"They are looked for now: {answer['domain']}.")
+    if not json:
+        output.out.print(f"They are looked for now: {answer['domain']}.")
+    _follow(answer, wait=wait, json=json)
 
 
 @app.command()
@@ -163,21 +178,26 @@ def revoke(
     domain: Domain,
     reason: Annotated[RevocationReason, typer.Option(help="Why; a disclosed key is replaced.")] = "unspecified",
     yes: Yes = False,
+    wait: WaitForEnd = True,
     json: Json = False,
 ) -> None:
-    """Have the CA revoke the certificate in use; it is not served any more. Needs the role administrator."""
+    """Have the CA revoke the certificate in use; it is not served any more. Needs the role administrator.
+
+    Exit code 0 when it is revoked, and for a disclosed key also replaced; 1 when the CA would not.
+    """
     if not yes:
         output.err.print(f"This revokes the certificate of {escape(domain)} for ever; browsers then refuse it.")
         if not typer.confirm("Go on?", err=True):
             raise CommandError("Not confirmed; nothing was changed.", "Answer y, or give --yes.", refusal=True)
     answer = http.call("POST", issuances.path(domain, "revoke"), body={"reason": reason})
-    if json:
-        output.show_json(answer)
-    elif answer["revoked_at"]:
-        output.out.print(f"Revoked already: {answer['domain']}, {output.age(answer['revoked_at'])} ago.")
-    else:
-        follows = " Another one with another key is ordered then." if reason == "key_compromise" else ""
-        output.out.print(f"The CA is being asked to revoke {answer['domain']} (serial {answer['serial']}).{follows}")
+    is_asked = answer["revoked_at"] is None
+    done = issuances.until_revoked(answer) if wait and is_asked else answer
+    if not json:
+        _tell_revoked(answer, is_over=wait, is_replaced=reason == "key_compromise")
+    if wait and is_asked and reason == "key_compromise":
+        _follow(done, wait=True, json=json)
+    elif json:
+        output.show_json(done)
 
 
 @app.command()
@@ -197,36 +217,21 @@ def key(domain: Domain, output: Output = None) -> None:
     _give(http.text(issuances.path(domain, "key"), method="POST"), output)
 
 
-@app.command()
-def check(
-    domains: Annotated[list[str] | None, typer.Argument(metavar="[DOMAIN]...", help="All without any.")] = None,
-    json: Json = False,
-) -> None:
-    """Have the CAs asked now whether to renew, for after one has announced that it revokes."""
-    items: list[Mapping[str, Any]] = []
-    body: dict[str, object] = {} if not domains else {"domains": domains}
-    while True:
-        answer = http.call("POST", "/v1/certificates:check", body=body)
-        items += answer["items"]
-        if not answer["next_cursor"]:
-            break
-        body = {"cursor": answer["next_cursor"]}
-    refused = [one for one in items if one["outcome"] != "accepted"]
-    if json:
-        output.show_json({"items": items, "next_cursor": None})
-    else:
-        for one in refused:
-            output.err.print(f"{escape(one['domain'])}: {escape(one['detail'])} {escape(one['hint'])}")
-        output.out.print(f"The CAs are being asked about {len(items) - len(refused)} of {len(items)} certificates.")
-    if refused:
-        raise typer.Exit(2)
-
-
-def _body(domain: str, names: list[str] | None, challenge: str | None, **more: object) -> dict[str, object]:
-    given = [domain, *(names or [])]
-    chosen = challenge or ("dns-01" if any(one.startswith("*.") for one in given) else "http-01")
-    asked = {name: value for name, value in more.items() if value is not None}
-    return {"challenge": chosen, "names": given, **asked}
+def _tell_revoked(asked: Certificate, *, is_over: bool, is_replaced: bool) -> None:
+    domain = asked["domain"]
+    if asked["revoked_at"]:
+        output.out.print(f"Revoked already: {domain}, {output.age(asked['revoked_at'])} ago.")
+        return
+    if is_over:
+        follows = (
+            "Another one with another key is ordered"
+            if is_replaced
+            else f"For another one: lifecycle cert renew {domain}"
+        )
+        output.out.print(f"Revoked: {domain} (serial {asked['serial']}). {follows}.")
+        return
+    follows = " Another one with another key is ordered then." if is_replaced else ""
+    output.out.print(f"The CA is being asked to revoke {domain} (serial {asked['serial']}).{follows}")
 
 
 def _follow(asked: Certificate, *, wait: bool, json: bool) -> None:
@@ -247,6 +252,16 @@ def _follow(asked: Certificate, *, wait: bool, json: bool) -> None:
         output.out.print(f"Under way. See how it goes: lifecycle cert show {escape(done['domain'])}")
 
 
+def next_step(one: Certificate) -> str:
+    """What comes next, and when: the first certificate of a domain is no renewal, and neither is another attempt."""
+    at = one["next_renewal_at"]
+    is_ahead = at is not None and output.is_ahead(at)
+    if one["status"] in issuances.AT_WORK and not is_ahead:
+        return "under way"
+    is_renewal = one["status"] == "active" and not one["last_error"]
+    return "" if at is None else f"{'renewal' if is_renewal else 'next attempt'} {output.in_days(at)}"
+
+
 def _facts(found: Certificate) -> Iterator[tuple[str, str | None]]:
     yield "domain", found["domain"]
     yield "status", f"{found['status']}, revocation under way" if found["revoking"] else found["status"]
@@ -262,10 +277,10 @@ def _facts(found: Certificate) -> Iterator[tuple[str, str | None]]:
     yield "expires", output.due(found["not_after"])
     if found["next_attempt_at"]:
         yield "next attempt", output.due(found["next_attempt_at"])
-    else:
+    elif found["status"] not in issuances.AT_WORK:
         yield "renewal", output.due(found["next_renewal_at"])
     if found["renewal_reason"]:
-        yield "because of", found["renewal_reason"]["source"]
+        yield "because", found["renewal_reason"]["detail"]
         yield "explained at", found["renewal_reason"]["explanation_url"]
     if found["cancelled_at"]:
         yield "renewal", f"cancelled {output.age(found['cancelled_at'])} ago"

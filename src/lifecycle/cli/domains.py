@@ -125,6 +125,8 @@ def _state(record: Answer) -> str:
 
 
 def _advice(added: Answer) -> str:
+    if not any(one["type"] == "CNAME" for one in added["records"]):
+        return "Set these DNS records; the TXT record proves that the domain is yours, the others lead visitors here:"
     if any(one["purpose"] == "ownership" and one["required"] for one in added["records"]):
         return "Another project has this domain or asks for it, so the TXT record is needed; set these DNS records:"
     return "Set these DNS records; the TXT record is optional, and lets it be verified before visitors are led here:"

@@ -6,6 +6,7 @@ before the chain, so that a chain that is there is never newer than its key.
 
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from lifecycle.cli.http import CommandError
 from lifecycle.cli.output import Json
 
 _CHAIN, _KEY = "chain.pem", "key.pem"
+_REVOKED = "revoked"
 # Says that something was written, and the command has not yet succeeded since.
 _PENDING = ".reload-pending"
 
@@ -37,10 +39,11 @@ def export(folder: Folder, reload: Reload = None, domain: Chosen = None, json: J
 
     The key is fetched, which is audited, only when there is another certificate than last time.
     """
+    command = None if reload is None else _command(reload)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         changed = [name for name in _domains(domain) if _write(folder, name)]
-        ran = _reload(folder, reload) if reload is not None else False
+        ran = command is not None and _reload(folder, command)
     except OSError as error:
         raise CommandError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}.",
@@ -63,7 +66,13 @@ def place(domain: str) -> str:
 def _domains(chosen: Sequence[str] | None) -> Sequence[str]:
     if chosen:
         return [_show(name)["domain"] for name in chosen]
-    return [one["domain"] for one in listed() if one["serial"] is not None]
+    found = list(listed())
+    for one in found:
+        if one["status"] == _REVOKED:
+            output.err.print(
+                f"Left as it is: {escape(one['domain'])} is revoked; 'lifecycle cert renew' brings another."
+            )
+    return [one["domain"] for one in found if one["serial"] is not None]
 
 
 def _show(domain: str) -> Mapping[str, Any]:
@@ -122,7 +131,31 @@ def _content(path: Path) -> str | None:
         return None
 
 
-def _reload(folder: Path, command: str) -> bool:
+def _command(text: str) -> Sequence[str]:
+    """The command in parts, once it is certain that it can be run: before anything is written.
+
+    Raises:
+        CommandError: it is none.
+    """
+    try:
+        parts = shlex.split(text)
+    except ValueError as error:
+        problem = str(error)
+        raise _unusable(text, f"{problem[:1].lower()}{problem[1:]}") from error
+    if not parts:
+        raise _unusable(text, "it is empty")
+    if shutil.which(parts[0]) is None:
+        raise _unusable(text, f"there is no program {parts[0]}")
+    return parts
+
+
+def _unusable(command: str, problem: str) -> CommandError:
+    return CommandError(
+        f"'{command}' cannot be run: {problem}. Nothing was written.", "Mend the command of --reload.", refusal=True
+    )
+
+
+def _reload(folder: Path, command: Sequence[str]) -> bool:
     """Run the command when something was written since it last succeeded; whether it was run.
 
     Raises:
@@ -133,8 +166,8 @@ def _reload(folder: Path, command: str) -> bool:
         return False
     try:
         # Whoever may read the keys says what is run.
-        code = subprocess.run(shlex.split(command), check=False).returncode  # noqa: S603
-    except (OSError, ValueError) as error:
+        code = subprocess.run(command, check=False).returncode  # noqa: S603
+    except OSError as error:
         raise _failed(command, str(error)) from error
     if code:
         raise _failed(command, f"exit code {code}")
@@ -142,9 +175,9 @@ def _reload(folder: Path, command: str) -> bool:
     return True
 
 
-def _failed(command: str, problem: str) -> CommandError:
+def _failed(command: Sequence[str], problem: str) -> CommandError:
     return CommandError(
-        f"The files are written, but '{command}' failed: {problem}.",
+        f"The files are written, but '{shlex.join(command)}' failed: {problem}.",
         "Mend the command; the next export runs it again.",
         refusal=False,
     )

@@ -18,6 +18,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120)
 _LOOK_EVERY_SECONDS = 0.25
 _UNREACHABLE_SECONDS = 60
+_NO_PARTS = ("", ".", "..")
 
 
 class CommandError(Exception):
@@ -148,7 +149,15 @@ def upload(path: str, content: IO[bytes]) -> Any:
 
 
 def quoted(part: str) -> str:
-    """One part of a path, with everything that means something in a path escaped."""
+    """One part of a path, with everything that means something in a path escaped.
+
+    Raises:
+        CommandError: it is one that a path cannot have as a part: nothing, or dots that mean a folder.
+    """
+    if part in _NO_PARTS:
+        raise CommandError(
+            f"'{part}' names nothing.", "Give the id or the name, as the list of them shows it.", refusal=True
+        )
     return quote(part, safe="")
 
 

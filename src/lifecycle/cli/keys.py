@@ -1,6 +1,7 @@
 """`lifecycle key` and `lifecycle vault`: API keys, and the keys that seal secrets."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ app = typer.Typer(help="API keys of the workspace.", no_args_is_help=True)
 vault_app = typer.Typer(help="Keys that seal secrets at rest.", no_args_is_help=True)
 
 _LONGEST_NAME = 200
+_KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Person = Annotated[str, typer.Argument(help="Whose key it is, such as ada@example.com.")]
 
@@ -102,6 +104,12 @@ def new_key(
     from lifecycle import secret_files
     from lifecycle.vault import new_ring_line
 
+    if not _KEY_NAME.fullmatch(name):
+        raise http.CommandError(
+            f"'{name}' cannot be the name of a key: a line of the key ring is its name, a colon, and the key.",
+            "Give at most 64 letters, digits, dots, hyphens and underscores, such as 2026-11.",
+            refusal=True,
+        )
     if file is None:
         typer.echo(new_ring_line(name))
     else:

@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
+from lifecycle import mistakes
 from lifecycle.cli import (
     actions,
     authorities,
@@ -72,7 +73,9 @@ def main() -> None:
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"])
-        _complain(f"The setting LIFECYCLE_{name.upper()} is not valid: {first['msg']}.", "See docs/settings.md.")
+        _complain(
+            f"The setting LIFECYCLE_{name.upper()} is not valid: {mistakes.detail(first)}.", "See docs/settings.md."
+        )
         sys.exit(2)
 
 

@@ -86,6 +86,12 @@ def in_days(text: str | None) -> str:
     return f"in {away}" if rest.total_seconds() > 0 else f"{away} ago"
 
 
+def is_ahead(text: str) -> bool:
+    """Whether a time of the API is still to come."""
+    at = moment(text)
+    return at is not None and at > clock.now()
+
+
 def first_line(text: str) -> str:
     """The first line of a message; the rest is what some program printed."""
     return text.partition("\n")[0].removesuffix(" It printed:")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import SecretStr
+from rich.markup import escape
 
 from lifecycle.cli import output
 from lifecycle.cli.http import CommandError, nearby, nearby_folder
@@ -16,6 +17,8 @@ from lifecycle.cli.output import Json
 from lifecycle.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from lifecycle.engine import Deployment
     from lifecycle.health import Check
 
@@ -131,15 +134,9 @@ def register() -> None:
 
 def doctor(json: Json = False) -> None:
     """Check every part, and say how to mend what is not well."""
-    checks = asyncio.run(_check(_settings_of_what_runs()))
+    checks = asyncio.run(_check(_settings_of_what_runs(), tell=(lambda _: None) if json else _tell))
     if json:
         output.show_json([one.model_dump() for one in checks])
-    else:
-        for one in checks:
-            mark = "[green]ok  [/green]" if one.ok else "[red]bad [/red]"
-            output.out.print(f"{mark} [bold]{one.name}[/bold]: {one.detail}")
-            if one.hint:
-                output.out.print(f"     hint: {one.hint}")
     if not all(one.ok for one in checks):
         raise typer.Exit(1)
 
@@ -155,7 +152,23 @@ async def _register(settings: Settings) -> "Deployment":
         await engine.close()
 
 
-async def _check(settings: Settings) -> "list[Check]":
+def _tell(check: "Check") -> None:
+    mark = "[green]ok  [/green]" if check.ok else "[red]bad [/red]"
+    output.out.print(f"{mark} [bold]{escape(check.name)}[/bold]: {escape(check.detail)}")
+    if check.hint:
+        output.out.print(f"     hint: {escape(check.hint)}")
+
+
+async def _check(settings: Settings, *, tell: "Callable[[Check], None]") -> "list[Check]":
+    """Every check, each told as soon as it is there."""
+    found: list[Check] = []
+    async for check in _checks(settings):
+        tell(check)
+        found.append(check)
+    return found
+
+
+async def _checks(settings: Settings) -> "AsyncIterator[Check]":
     from lifecycle import certificate_health, health, resources
     from lifecycle.client import Client
     from lifecycle.engine import Engine
@@ -164,9 +177,12 @@ async def _check(settings: Settings) -> "list[Check]":
     engine = Engine(settings.restate_admin_url, timeout=settings.request_timeout)
     try:
         async with Client.opened(settings) as client:
-            checks = await health.check(settings, db, engine, client)
-            checks += await health.check_deployments(settings, db)
-            return checks + await certificate_health.check_certificates(settings, db)
+            for check in await health.check(settings, db, engine, client):
+                yield check
+            for check in await health.check_deployments(settings, db):
+                yield check
+            async for check in certificate_health.check_certificates(settings, db):
+                yield check
     finally:
         await engine.close()
         await db.close()

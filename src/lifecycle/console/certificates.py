@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 
 from lifecycle import clock
 from lifecycle.api import authorities, certificates
+from lifecycle.api.certificates import ListedStatus
 from lifecycle.api.context import Context, ContextOf, if_match
 from lifecycle.api.shapes.authorities import AuthorityAnswer
 from lifecycle.api.shapes.base import Asked
@@ -58,7 +59,7 @@ class CertificateQuery(Asked):
     """The filters of the page, as its address has them."""
 
     project: str | None = None
-    status: Annotated[Status | None, BeforeValidator(lambda text: text or None)] = None
+    status: Annotated[ListedStatus | None, BeforeValidator(lambda text: text or None)] = None
     cursor: str | None = None
 
 

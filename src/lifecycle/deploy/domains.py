@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import idna
 
+from lifecycle import hosts
 from lifecycle.errors import Code, LifecycleError, shown
 from lifecycle.models import Durable
 
@@ -222,7 +223,7 @@ def _mistake(typed: str) -> str | None:
     if "*" in typed:
         return "wildcards are not routed; add each host name"
     if any(sign in typed for sign in "/:@?#"):
-        return "only the host name is wanted, without scheme, port and path"
+        return hosts.too_much(typed)
     return None
 
 

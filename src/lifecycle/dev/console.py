@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from lifecycle.dev.process import Child, StartError
+from lifecycle.dev.process import Child, StartError, chosen
 from lifecycle.dev.servers import MissingProgramError
-from lifecycle.dev.stack import APEX, AlreadyRunningError, Stack, erase
+from lifecycle.dev.stack import ADJUSTABLE, APEX, AlreadyRunningError, Stack, erase
 
 _LOOK_EVERY_SECONDS = 0.5
 _out = Console(highlight=False, soft_wrap=True)
@@ -24,7 +24,7 @@ def run(root: Path, *, fresh: bool, given_ports: Mapping[str, int]) -> int:
     try:
         if fresh:
             erase(root)
-        return asyncio.run(_run(Stack(root, given_ports=given_ports)))
+        return asyncio.run(_run(Stack(root, given_ports=given_ports, settings=chosen(ADJUSTABLE))))
     except (AlreadyRunningError, MissingProgramError) as error:
         _err.print(f"[red]error:[/red] {error}")
         return 2

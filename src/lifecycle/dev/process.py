@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +16,11 @@ _STOP_PATIENCE = timedelta(seconds=8)
 
 class StartError(Exception):
     """A server did not come up. The message names its log."""
+
+
+def chosen(names: Collection[str]) -> Mapping[str, str]:
+    """Those of the named environment variables that are set here, and so are meant for our children."""
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 class Child:

@@ -36,6 +36,22 @@ PORTS = (
     "gateway_https",
     *acme.PORTS,
 )
+# Settings of whoever starts it that count here as well; all others are how the parts find each other.
+ADJUSTABLE = (
+    "LIFECYCLE_REQUEST_TIMEOUT",
+    "LIFECYCLE_DELETION_GRACE",
+    "LIFECYCLE_DELETION_MIN_GRACE",
+    "LIFECYCLE_DELETION_MAX_GRACE",
+    "LIFECYCLE_DELETION_RELEASE_NOTICE",
+    "LIFECYCLE_DELETION_EXPEDITE_FLOOR",
+    "LIFECYCLE_RECONCILER_INTERVAL",
+    "LIFECYCLE_DEPLOY_READY_WITHIN",
+    "LIFECYCLE_DEPLOY_STANDBY",
+    "LIFECYCLE_DEPLOY_CNAME_TARGET",
+    "LIFECYCLE_DOMAINS_VERIFY",
+    "LIFECYCLE_DOMAINS_CERTIFICATES",
+    "LIFECYCLE_GATEWAY_ADDRESSES",
+)
 REGION = "local"
 APEX = "lifecycle.localhost"  # browsers take every name below localhost for this machine
 WORKSPACE = "dev"

@@ -42,7 +42,7 @@ CERTIFICATES: Mapping[Code, Row] = {
         "Use dns-01 for wildcards; for IP addresses http-01 or tls-alpn-01.",
     ),
     Code.CERTIFICATE_PROFILE_UNKNOWN: Row(
-        422, "The CA has no profile {profile}.", "Choose from: {profiles}. Without a profile the CA chooses."
+        422, "The CA has no profile {profile}.", "{offered} Without a profile the CA chooses."
     ),
     Code.AUTHORITIES_MISSING: Row(
         409,
@@ -111,18 +111,37 @@ CERTIFICATES: Mapping[Code, Row] = {
     Code.CERTIFICATE_NOT_ISSUING: Row(
         409, "No certificate for {domain} is being issued.", "Look at it with 'lifecycle cert show {domain}'."
     ),
+    Code.CERTIFICATE_NAME_LOST: Row(
+        409,
+        "The certificate of {domain} is renewed no more, because {names} belongs to somebody else now.",
+        "Ask for a certificate without that name: 'lifecycle cert issue'.",
+    ),
     Code.CERTIFICATE_NOT_ISSUED: Row(
         409, "{domain} has no certificate yet.", "'lifecycle cert show {domain}' says why, and when it is tried again."
+    ),
+    Code.CERTIFICATE_REVOKED: Row(
+        409,
+        "The certificate of {domain} was revoked at {at}.",
+        "Have another one issued with 'lifecycle cert renew {domain}'. A chain is still given by its version.",
+    ),
+    Code.CERTIFICATE_VERSION_NOT_FOUND: Row(
+        404, "{domain} has no certificate with the number {version}.", "'lifecycle cert show {domain}' lists them."
+    ),
+    Code.CERTIFICATE_UNUSABLE: Row(
+        409,
+        "The gateway cannot serve the certificate of {domain}: {problem}.",
+        "What was served before stays; it is tried again by itself, and the log of the worker has the details.",
     ),
     Code.CERTIFICATE_BUDGET: Row(
         409,
         "{domain} has got two certificates of late; the next may be issued at {until}.",
-        "Wait, or repeat with 'force' when it cannot wait; the limits of the CA stay.",
+        "Wait, or repeat with 'force' (--force) when it cannot wait; the limits of the CA stay.",
     ),
     Code.CERTIFICATE_VALIDATION_PAUSE: Row(
         409,
         "The CA could not validate {domain}; it may be tried again at {until}.",
-        "Mend what 'lifecycle cert preflight' shows, and wait; or repeat with 'force', which costs one of five tries.",
+        "Mend what 'lifecycle cert preflight' shows, and wait; or repeat with 'force' (--force), which costs one of "
+        "five tries.",
     ),
     Code.CERTIFICATE_RENEWAL_NOT_SCHEDULED: Row(
         409, "No renewal of {domain} is scheduled.", "Renew it with 'lifecycle cert renew {domain}'."
@@ -135,6 +154,6 @@ CERTIFICATES: Mapping[Code, Row] = {
     Code.CERTIFICATE_GENERATION_MISMATCH: Row(
         412,
         "Generation {expected} was asked for; the renewal of {domain} is at generation {generation}.",
-        "Somebody changed it meanwhile: read it again, and repeat with the new ETag if you still want it.",
+        "Somebody changed it meanwhile: read it again, and repeat with the new generation if you still want it.",
     ),
 }

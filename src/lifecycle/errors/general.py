@@ -6,7 +6,9 @@ from lifecycle.errors.codes import Code, Row
 
 GENERAL: Mapping[Code, Row] = {
     Code.INVALID_REQUEST: Row(
-        422, "The request is not valid: {problem}.", "Mend the named field; /docs shows what each accepts."
+        422,
+        "The request is not valid: {problem}.",
+        "Mend what is named; '--help' of the command, or /docs of the API, shows what is accepted.",
     ),
     Code.MALFORMED_JSON: Row(
         400, "The body is not JSON: {problem}.", "Send one JSON object with Content-Type: application/json."
@@ -16,7 +18,9 @@ GENERAL: Mapping[Code, Row] = {
         "The body is larger than {limit_bytes} bytes.",
         "Send a smaller body; no request here needs more.",
     ),
-    Code.NOT_FOUND: Row(404, "There is nothing at {path}.", "See /docs for the paths that exist."),
+    Code.NOT_FOUND: Row(
+        404, "There is nothing at {path}.", "See /docs for the paths that exist; a slash inside a name is written %2F."
+    ),
     Code.METHOD_NOT_ALLOWED: Row(405, "{path} does not answer {method}.", "See /docs for the methods of this path."),
     Code.KEY_MISSING: Row(
         401, "No API key was sent.", "Send 'Authorization: Bearer <key>'; an administrator makes keys."
@@ -43,12 +47,12 @@ GENERAL: Mapping[Code, Row] = {
     Code.PROJECT_NOT_FOUND: Row(
         404,
         "There is no such project in this workspace.",
-        "List projects with 'lifecycle project list'; for a deleted one see /v1/tombstones/{{project}}.",
+        "List projects with 'lifecycle project list'; for a deleted one see 'lifecycle receipt show PROJECT'.",
     ),
     Code.PROJECT_PROTECTED: Row(
         409,
         "Project {project} is protected against deletion.",
-        "An administrator can lift the protection: PATCH /v1/projects/{project} with protected=false.",
+        "An administrator can lift the protection: 'lifecycle project protect {project} --off'.",
     ),
     Code.SLUG_TAKEN: Row(
         409,
@@ -76,7 +80,7 @@ GENERAL: Mapping[Code, Row] = {
     Code.GENERATION_MISMATCH: Row(
         412,
         "Generation {expected} was asked for; project {project} is at generation {generation}.",
-        "Somebody changed it meanwhile: read it again, and repeat with the new ETag if you still want it.",
+        "Somebody changed it meanwhile: read it again, and repeat with the new generation if you still want it.",
     ),
     Code.DELETION_NOT_SCHEDULED: Row(
         409,
@@ -86,17 +90,17 @@ GENERAL: Mapping[Code, Row] = {
     Code.DELETION_PENDING: Row(
         409,
         "A deletion of project {project} is scheduled, so it cannot be protected now.",
-        "Cancel the deletion first, or place a hold: PUT /v1/projects/{project}/holds/{{name}}.",
+        "Cancel the deletion first, or place a hold: 'lifecycle project hold {project} NAME'.",
     ),
     Code.DELETION_STARTED: Row(
         409,
         "The deletion of project {project} began at {started_at} and cannot be undone.",
-        "Watch it with GET /v1/projects/{project}/deletion; the receipt follows as a tombstone.",
+        "Watch it with 'lifecycle project show {project}'; the receipt follows as a tombstone.",
     ),
     Code.DELETION_HELD: Row(
         409,
         "The deletion of project {project} is blocked by: {blocked_by}.",
-        "Release the holds first: DELETE /v1/projects/{project}/holds/{{name}}.",
+        "Release the holds first: 'lifecycle project release {project} NAME'.",
     ),
     Code.SECOND_ADMINISTRATOR_REQUIRED: Row(
         409,
@@ -104,7 +108,7 @@ GENERAL: Mapping[Code, Row] = {
         "Ask another administrator to run the same command with a key of their own.",
     ),
     Code.HOLD_NOT_FOUND: Row(
-        404, "Project {project} has no hold {name}.", "GET /v1/projects/{project}/deletion lists the holds."
+        404, "Project {project} has no hold {name}.", "'lifecycle project show {project}' lists the holds."
     ),
     Code.TOO_MANY_HOLDS: Row(
         409, "Project {project} already has {limit} holds.", "Release one that is no longer needed."
@@ -120,7 +124,7 @@ GENERAL: Mapping[Code, Row] = {
     Code.TOMBSTONE_NOT_FOUND: Row(
         404,
         "There is no tombstone of {project} in this workspace.",
-        "Only a finished deletion leaves one; GET /v1/projects/{{project}}/deletion shows a running one.",
+        "Only a finished deletion leaves one; 'lifecycle project show PROJECT' shows a running one.",
     ),
     Code.DEPLOYMENT_NOT_FOUND: Row(
         404,
@@ -138,7 +142,7 @@ GENERAL: Mapping[Code, Row] = {
     Code.DEPLOYMENT_STOPPED: Row(
         409,
         "Deployment {deployment} is stopped.",
-        "Wake it first: POST /v1/deployments/{deployment}/wake; a rollback wakes its target by itself.",
+        "Wake it first: 'lifecycle deployment wake {deployment}'; a rollback wakes its target by itself.",
     ),
     Code.DEPLOYMENT_LIVE: Row(
         409,
@@ -156,7 +160,7 @@ GENERAL: Mapping[Code, Row] = {
     Code.ROLLOUT_FINISHED: Row(
         409,
         "The rollout of deployment {deployment} has ended as {status}.",
-        "To undo a finished one, roll back: POST /v1/deployments/{{earlier deployment}}/rollback.",
+        "To undo a finished one, roll back: 'lifecycle rollback PROJECT'.",
     ),
     Code.TOO_MANY_ROLLOUTS: Row(
         409,
@@ -166,7 +170,7 @@ GENERAL: Mapping[Code, Row] = {
     Code.PROJECT_ENDING: Row(
         409,
         "Project {project} is scheduled for deletion or being deleted, so nothing new begins in it.",
-        "If the project is to live on, cancel its deletion: DELETE /v1/projects/{project}/deletion.",
+        "If the project is to live on, cancel its deletion: 'lifecycle project cancel-delete {project}'.",
     ),
     Code.REGION_UNKNOWN: Row(
         422, "There is no region {region}.", "Choose from: {regions}. LIFECYCLE_REGIONS of API and worker names them."
@@ -198,7 +202,7 @@ GENERAL: Mapping[Code, Row] = {
         409, "{domain} belongs to another project.", "Remove it there first, or use another domain."
     ),
     Code.DOMAIN_NOT_FOUND: Row(
-        404, "The project has no domain {domain}.", "List them with GET /v1/projects/{{project}}/domains."
+        404, "The project has no domain {domain}.", "List them with 'lifecycle domain list PROJECT'."
     ),
     Code.TOO_MANY_DOMAINS: Row(
         409,
@@ -221,7 +225,7 @@ GENERAL: Mapping[Code, Row] = {
         "'lifecycle calendar list' shows them; only an administrator may revoke those of others.",
     ),
     Code.RECEIPT_INVALID: Row(
-        422, "The receipt is not valid: {problem}.", "Fetch it again: GET /v1/tombstones/{{project}}."
+        422, "The receipt is not valid: {problem}.", "Fetch it again: 'lifecycle receipt show PROJECT'."
     ),
     Code.ENGINE_UNAVAILABLE: Row(
         503,

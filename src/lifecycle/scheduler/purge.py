@@ -14,7 +14,7 @@ from typing import NamedTuple
 from restate import Workflow, WorkflowContext, WorkflowSharedContext
 
 from lifecycle import clock, policies, resources
-from lifecycle.certs import certificates, delivery, orders_store, proving
+from lifecycle.certs import abandonment, certificates, delivery, orders_store, proving
 from lifecycle.certs import store as certificates_store
 from lifecycle.certs.model import Seal
 from lifecycle.db import Connection, Database
@@ -204,7 +204,7 @@ async def _seal_deployments(ctx: WorkflowContext, order: PurgeOrder) -> None:
 
 
 async def _seal_certificates(ctx: WorkflowContext, order: PurgeOrder) -> None:
-    """See to it that nothing is issued or renewed any more, and nothing published for a challenge is left."""
+    """See to it that nothing is issued or renewed any more, and that no challenge and no open order is left."""
     found = await ctx.run_typed("list-domains", _domains, policies.DATABASE.options(Domains), order=order)
     seal = Seal(workspace=order.project.workspace, project=order.project.id)
     for domain in found.domains:
@@ -254,6 +254,8 @@ async def _domains(order: PurgeOrder) -> Domains:
 async def _withdraw(order: PurgeOrder) -> None:
     for issuance in await orders_store.published_of_project(resources.current().db, order.project.id):
         await proving.withdraw(issuance)
+    # What is given up one by one may find its row gone, and then the CA would keep the order.
+    await abandonment.give_up_orders_of(order.project.id)
 
 
 async def _running(order: PurgeOrder) -> Running:

@@ -16,16 +16,16 @@ its audit log as well.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
 from lifecycle import clock, ids, policies, resources
 from lifecycle.certs import watch
-from lifecycle.certs.certificates import renewal_due
+from lifecycle.certs.certificates import look_due, renewal_due
 from lifecycle.certs.certificates import settle as certificate_settle
-from lifecycle.certs.model import Ending, Outcome
+from lifecycle.certs.model import Ending, Outcome, workflow_key
 from lifecycle.certs.model import Settled as CertificateSettled
 from lifecycle.certs.model import Wake as CertificateWake
 from lifecycle.certs.upkeep import KEY as CERTIFICATE_UPKEEP
@@ -67,7 +67,11 @@ reconciler = VirtualObject(
 
 
 class Finding(Durable):
-    """Something that is not as it should be. `hint` says how to mend it."""
+    """Something that is not as it should be. `hint` says how to mend it.
+
+    Attributes:
+        about: which of several that the subject may have one after the other, where that counts.
+    """
 
     kind: str
     subject: str
@@ -75,6 +79,13 @@ class Finding(Durable):
     detail: str
     hint: str
     since: datetime
+    about: str = ""
+
+
+class Interval(Durable):
+    """Time between two sweeps."""
+
+    seconds: float
 
 
 class ReconcilerState(Durable):
@@ -107,7 +118,7 @@ async def start(ctx: ObjectContext) -> None:
     """See to it that the loop runs. Harmless when it does."""
     state = await ctx.get(STATE, type_hint=ReconcilerState) or ReconcilerState()
     now = datetime.fromtimestamp(await ctx.time(), UTC)
-    interval = resources.current().settings.reconciler_interval
+    interval = await _interval(ctx)
     if state.swept_at is not None and now - state.swept_at < interval * _DEAD_AFTER_INTERVALS:
         return
     started = state.model_copy(update={"generation": state.generation + 1, "swept_at": now})
@@ -121,7 +132,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     state = await ctx.get(STATE, type_hint=ReconcilerState) or ReconcilerState()
     if wake.generation != state.generation:
         return
-    ctx.object_send(sweep, KEY, wake, send_delay=resources.current().settings.reconciler_interval)
+    ctx.object_send(sweep, KEY, wake, send_delay=await _interval(ctx))
     ctx.object_send(upkeep, UPKEEP, None)
     ctx.service_send(domain_upkeep, None)
     ctx.object_send(keep_up, CERTIFICATE_UPKEEP, None)
@@ -139,7 +150,7 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
         if ("rollout_lost", rollout.project) in since:  # seen by the last sweep too: it is not just beginning
             ended = Settled(deployment=rollout.deployment, status=Status.FAILED, now=look.now, message=_ENDED_BY_HAND)
             ctx.object_send(settle, rollout.project, ended)
-    _mend_certificates(ctx, look.certificates, since)
+    _mend_certificates(ctx, look.certificates, state.findings)
     for deadline in look.lost:
         ctx.object_send(resume_purge, deadline.project, Wake(generation=deadline.generation))
     seen = tuple(
@@ -167,15 +178,33 @@ async def findings(ctx: ObjectSharedContext) -> ReconcilerState:
     return await ctx.get(STATE, type_hint=ReconcilerState) or ReconcilerState()
 
 
-def _mend_certificates(ctx: ObjectContext, troubles: Troubles, since: Mapping[tuple[str, str], datetime]) -> None:
+async def _interval(ctx: ObjectContext) -> timedelta:
+    """The setting, once for each invocation: a replay under another one must take the same way."""
+    read = await ctx.run_typed("read-interval", _read_interval, policies.DECISION.options(Interval))
+    return timedelta(seconds=read.seconds)
+
+
+async def _read_interval() -> Interval:
+    return Interval(seconds=resources.current().settings.reconciler_interval.total_seconds())
+
+
+def _mend_certificates(ctx: ObjectContext, troubles: Troubles, before: Sequence[Finding]) -> None:
     for renewal in troubles.missing:
         wake = CertificateWake(generation=renewal.generation)
         ctx.object_send(renewal_due, renewal.domain, wake, send_delay=clock.until(renewal.moment))
-    for lost in troubles.lost:
-        if ("issuance_lost", lost.domain) in since:  # seen by the last sweep too: it is not just beginning
-            outcome = Outcome(ending=Ending.AGAIN, message=_ISSUANCE_ENDED_BY_HAND)
-            ended = CertificateSettled(issuance=lost.issuance, run=lost.run, outcome=outcome)
-            ctx.object_send(certificate_settle, lost.domain, ended)
+    for look in troubles.looks:
+        wake = CertificateWake(generation=look.generation)
+        ctx.object_send(look_due, look.domain, wake, send_delay=clock.until(look.moment))
+    for lost in still_lost(troubles.lost, before):
+        outcome = Outcome(ending=Ending.AGAIN, message=_ISSUANCE_ENDED_BY_HAND)
+        ended = CertificateSettled(issuance=lost.issuance, run=lost.run, outcome=outcome)
+        ctx.object_send(certificate_settle, lost.domain, ended)
+
+
+def still_lost(lost: Sequence[LostIssuance], before: Sequence[Finding]) -> Sequence[LostIssuance]:
+    """Those that the last sweep has seen too; any other run may be one that just begins, whatever came before it."""
+    seen = {one.about for one in before if one.kind == "issuance_lost"}
+    return [one for one in lost if workflow_key(one.issuance, one.run) in seen]
 
 
 def _announce(ctx: ObjectContext, state: ReconcilerState, found: Sequence[Finding], look: Look) -> int:
@@ -294,12 +323,16 @@ def _certificate_findings(troubles: Troubles, now: datetime) -> list[Finding]:
             for one in troubles.missing
         ),
         *(
+            about(one, "look_timer_missing", f"since {rfc3339(one.moment)}", "It was armed again; it had been removed.")
+            for one in troubles.looks
+        ),
+        *(
             about(
                 one,
                 "issuance_lost",
                 f"{one.issuance} is not carried out by anybody",
                 "It goes on after the next sweep.",
-            )
+            ).model_copy(update={"about": workflow_key(one.issuance, one.run)})
             for one in troubles.lost
         ),
         *(

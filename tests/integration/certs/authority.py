@@ -21,6 +21,7 @@ from lifecycle.certs.verdicts import Account, Answered, Authorization, Chain, Ch
 from lifecycle.certs.verification import Verified
 from lifecycle.dev import ports
 from lifecycle.dev.acme import ChallengeServer, Pebble
+from tests.support.newer_pebble import FOLDER
 from tests.support.waiting import eventually
 
 P = ParamSpec("P")
@@ -31,7 +32,7 @@ PORTS = (
     *("validation_http", "validation_tls", "wire", "free"),
 )
 # Where `scripts/setup --tests` puts a release with renewal information and profiles.
-NEWER = Path(__file__).parents[3] / ".tools" / "pebble" / "usr" / "bin"
+NEWER = FOLDER
 
 
 def new_key() -> bytes:

@@ -14,6 +14,7 @@ from tests.integration.certs.issuance_desk import desk, servers
 
 __all__ = ["desk", "servers"]  # fixtures
 from tests.support.certified import Site, certified
+from tests.support.newer_pebble import needed
 
 
 @pytest.fixture(scope="session")
@@ -27,16 +28,15 @@ async def lab() -> AsyncIterator[Lab]:
 @pytest.fixture(scope="session")
 async def newer() -> AsyncIterator[Lab]:
     """A Pebble with renewal information and profiles, one of which lives a minute."""
-    if not (NEWER / "pebble").exists():
-        pytest.skip("no Pebble with renewal information: 'scripts/setup --tests' could not fetch one")
+    needed()
     profiles: dict[str, JsonValue] = {
         "classic": {"description": "90 days", "validityPeriod": 7_776_000},
         "oneminute": {"description": "a minute", "validityPeriod": 60},
     }
     async with laboratory(programs=NEWER, options={"profiles": profiles}) as opened:
         directory = opened.ca.directory()
-        if directory.renewal_info is None or not directory.profiles:
-            pytest.skip("the fetched Pebble offers no renewal information and profiles")
+        assert directory.renewal_info, "the fetched Pebble offers no renewal information: remove .tools/pebble"
+        assert directory.profiles, "the fetched Pebble offers no profiles: remove .tools/pebble"
         yield opened
 
 

@@ -14,6 +14,7 @@ from lifecycle.certs.verdicts import Challenge
 from lifecycle.dev.acme import Pebble
 from tests.integration.certs.authority import NEWER, Lab, expect, hosts
 from tests.support.dns import served
+from tests.support.newer_pebble import needed
 from tests.support.waiting import eventually
 
 
@@ -63,8 +64,8 @@ async def _opened(programs: Path | None) -> AsyncIterator[tuple[DnsLab, Publishe
 @pytest.mark.parametrize("programs", [None, NEWER], ids=["installed", "newer"])
 async def test_certificates_come_from_zones_of_ours_and_by_cname(programs: Path | None) -> None:
     """A name with its wildcard, and a name whose owner only set a CNAME, both get a certificate, and nothing stays."""
-    if programs is not None and not (programs / "pebble").exists():
-        pytest.skip("no newer Pebble: 'scripts/setup --tests' could not fetch one")
+    if programs is not None:
+        needed()
     async with _opened(programs) as (lab, publisher):
         signer = await lab.account()
 

@@ -35,6 +35,7 @@ from lifecycle.dev.acme import ChallengeServer
 from lifecycle.dev.bind import Bind, HostedZone
 from tests.integration.certs.authority import NEWER, expect
 from tests.support.dns import ZONES, Served, own_port_53, served
+from tests.support.newer_pebble import needed
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +55,8 @@ def resolver(name_server: Served) -> Resolver:
 async def challenges(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[ChallengeServer]:
     """Pebble's challenge server, which knows no zones and can be told to fail."""
     program = request.param / "pebble-challtestsrv" if request.param else None
-    if program is not None and not program.exists():
-        pytest.skip("no newer Pebble: 'scripts/setup --tests' could not fetch one")
+    if program is not None:
+        needed()
     free = ports.assign(("challenge_management", "challenge_dns"), remembered=tmp_path / "ports.json", given={})
     server = ChallengeServer(free, log=tmp_path / "challenges.log", program=program)
     try:

@@ -11,6 +11,7 @@ from lifecycle import clock
 from lifecycle.db import Row
 from tests.support.certified import Site, is_found
 from tests.support.handshakes import visitor, visits
+from tests.support.newer_pebble import needed
 from tests.support.waiting import eventually
 
 _EXPLANATION = "https://ca.example/incident"
@@ -29,8 +30,7 @@ async def test_two_hundred_are_replaced_at_once(swift_site: Site, slug: str) -> 
 
 
 async def _drill(site: Site, slug: str, count: int) -> None:
-    if not site.offers_renewal_information:
-        pytest.skip("no Pebble with renewal information: 'scripts/setup --tests' could not fetch one")
+    needed()
     domains = [f"n{number}.{slug}.example.test" for number in range(count)]
     rows = await _issued(site, slug, domains)
     await _check_spread(site, domains)

@@ -16,6 +16,7 @@ from tests.support import certificate_checks
 from tests.support.acme_wire import PROBLEM, Resource, Said, refusal
 from tests.support.certificate_checks import Truth
 from tests.support.issuer import NEWER, USUAL, ZONE, Desk, fresh_name
+from tests.support.newer_pebble import needed
 
 _LIMITED = json.dumps({"type": "urn:ietf:params:acme:error:rateLimited", "detail": "planted: too many"}).encode()
 _BUSY = b"<html>busy</html>"
@@ -48,7 +49,7 @@ def _rare(*values: object, id: str | None = None) -> ParameterSet:  # noqa: A002
 
 async def _asked(desk: Desk, *names: str, ca: str = USUAL) -> None:
     """Ask for a certificate, with a worker that has no nonce left."""
-    with desk.points.death_at("Issuance/run/prepare", "before"):
+    with desk.points.death_at("Issuance/run/order", "before"):
         await desk.ask(*names, ca=ca)
         await desk.rests(names[0])
 
@@ -318,8 +319,7 @@ async def test_a_pause_shows_the_link_that_ends_it(desk: Desk) -> None:
 @pytest.mark.parametrize("kind", ["alreadyReplaced", "malformed"])
 async def test_a_replacement_that_is_refused_is_ordered_without(desk: Desk, kind: str) -> None:
     """The CA does not take what is to be replaced: the same is ordered without, in the same breath."""
-    if NEWER not in desk.stack.wires:
-        pytest.skip("no newer Pebble: 'scripts/setup --tests' could not fetch one")
+    needed()
     wire, domain = desk.wire(NEWER), fresh_name()
     await desk.ask(domain, ca=NEWER)
     await desk.ends(domain)

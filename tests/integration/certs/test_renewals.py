@@ -11,6 +11,7 @@ import pytest
 from lifecycle.db import Row
 from tests.support.certified import PROFILES, Site, is_found
 from tests.support.handshakes import Handshake, visitor, visits
+from tests.support.newer_pebble import needed
 
 # Where in the life of each certificate the CA of the tests wants it to be renewed, when it is told to.
 _FROM, _TO = 0.3, 0.4
@@ -20,8 +21,7 @@ _VISITORS = 3
 @pytest.fixture
 def ari(site: Site) -> Site:
     """A site whose CA says when it wants certificates to be renewed."""
-    if not site.offers_renewal_information:
-        pytest.skip("no Pebble with renewal information: 'scripts/setup --tests' could not fetch one")
+    needed()
     return site
 
 

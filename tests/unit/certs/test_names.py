@@ -172,7 +172,7 @@ def test_only_profiles_of_the_ca_are_sent() -> None:
     assert (names.profile("classic", offered), names.profile(None, {})) == ("classic", None)
     with pytest.raises(LifecycleError, match="no profile fast") as refusal:
         names.profile("fast", offered)
-    assert refusal.value.params["profiles"] == "classic, shortlived"
+    assert refusal.value.params["offered"] == "Choose from: classic, shortlived."
 
 
 @pytest.mark.parametrize(

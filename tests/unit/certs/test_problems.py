@@ -65,13 +65,24 @@ def test_each_class_has_its_act(failure: Failure, about: About, expected: Meanin
     assert problems.meaning(failure, about=about) is expected
 
 
-@pytest.mark.parametrize("kind", ["alreadyReplaced", "malformed", "unauthorized", "serverInternal"])
+@pytest.mark.parametrize("kind", ["alreadyReplaced", "malformed", "unauthorized"])
 def test_an_order_that_replaces_is_repeated_without(kind: str) -> None:
     """A CA that does not take the replacement never blocks the renewal."""
     failure = refused(kind, 409)
 
     assert problems.meaning(failure, about=About.REQUEST, replaces=True) is Meaning.WITHOUT_REPLACES
     assert problems.meaning(failure, about=About.REQUEST) is not Meaning.WITHOUT_REPLACES
+
+
+def test_a_server_that_fails_is_tried_again_with_the_same_order() -> None:
+    """A fault of the CA passes; the order that says what it replaces is worth waiting for, since no limit counts it."""
+    fault = refused("serverInternal", 500, detail="Error creating new order")
+    # As Pebble 2.10 says it.
+    unfound = refused("serverInternal", 500, detail="could not find an order for the given certificate: 1a")
+
+    assert problems.meaning(fault, about=About.REQUEST, replaces=True) is Meaning.TRANSIENT
+    assert problems.meaning(unfound, about=About.REQUEST, replaces=True) is Meaning.WITHOUT_REPLACES
+    assert problems.meaning(unfound, about=About.REQUEST) is Meaning.TRANSIENT
 
 
 def test_of_several_problems_the_worst_decides() -> None:

@@ -13,12 +13,13 @@ from lifecycle.deploy.verification.model import (
     Former,
     Looked,
     Lost,
+    Refused,
     Retry,
     Ruling,
     Status,
     Verification,
 )
-from lifecycle.deploy.verification.moves import Ask, Certify, Decision, Displace, Lapse, Rouse
+from lifecycle.deploy.verification.moves import Ask, Certify, Decision, Displace, Forfeit, Lapse, Rouse
 from tests.support.factories import ADA, HOUR, NOW
 
 BEGIN = Begin(
@@ -37,10 +38,10 @@ def _begun() -> Verification:
     return moves.begin(None, BEGIN).verification
 
 
-def _looked(before: Verification, status: Status = Status.VERIFIED, *, certifies: bool = True, **more: Any) -> Decision:
+def _looked(before: Verification, status: Status = Status.VERIFIED, **more: Any) -> Decision:
     plain = {"version": before.version + 1, "status": status, "next_check_at": NOW + HOUR}
     message = Looked(token=before.token, ruling=Ruling(**{**plain, **more}))
-    return moves.looked(before, message, now=NOW, certifies=certifies)
+    return moves.looked(before, message, now=NOW)
 
 
 def _verified(**more: Any) -> Verification:
@@ -109,14 +110,51 @@ def test_who_wins_a_domain_gets_one_certificate() -> None:
     not_here = _looked(_begun(), certificate=True)
     here = _looked(not_here.verification, routed=True, certificate=True)
     later = _looked(here.verification, routed=True, certificate=True)
-    off = _looked(_begun(), routed=True, certificate=True, certifies=False)
     spoilt = _looked(_begun(), routed=True, certificate=False)
-    asking = [
-        any(isinstance(effect, Certify) for effect in one.effects) for one in (not_here, here, later, off, spoilt)
-    ]
+    asking = [any(isinstance(effect, Certify) for effect in one.effects) for one in (not_here, here, later, spoilt)]
 
-    assert asking == [False, True, False, False, False]
+    assert asking == [False, True, False, False]
     assert here.transition is None
+
+
+def test_a_refused_certificate_is_told_once_and_asked_for_again() -> None:
+    """Nobody waits for the answer to what is asked by itself: a refusal is in the audit log, and not the last word."""
+    asked = _verified()
+    why = Refused(token=asked.token, why="Two certificates of late.")
+    told = moves.refused(asked, why, now=NOW)
+    again = _looked(told.verification, routed=True, certificate=True, missing=True)
+    still = moves.refused(again.verification, why, now=NOW)
+    got = _looked(again.verification, routed=True)
+
+    assert told.transition is not None
+    assert (told.transition.action, told.transition.detail) == (
+        "domain.certificate_refused",
+        {"reason": "Two certificates of late."},
+    )
+    assert any(isinstance(one, Certify) for one in again.effects)
+    assert (still.transition, still.verification.asked) == (None, False)
+    assert (got.verification.asked, got.verification.refused) == (True, "")
+    assert moves.refused(told.verification, why, now=NOW) == Decision(told.verification)
+
+
+def test_a_request_that_got_lost_is_made_again() -> None:
+    """Whoever kills it in the engine delays my certificate until the next look, and does not take it from me."""
+    again = _looked(_verified(), routed=True, certificate=True, missing=True)
+    there = _looked(_verified(), routed=True, certificate=True)
+
+    assert [any(isinstance(effect, Certify) for effect in one.effects) for one in (again, there)] == [True, False]
+
+
+def test_who_proves_a_name_ends_its_renewal_in_the_certificates_of_others() -> None:
+    """Each of them is told, at every look, for one that was told while its worker died has not heard it."""
+    first = _looked(_begun(), forfeits=("a.example.com", "b.example.com"))
+    again = _looked(first.verification, forfeits=("b.example.com",))
+
+    assert [one for one in first.effects if isinstance(one, Forfeit)] == [
+        Forfeit("a.example.com"),
+        Forfeit("b.example.com"),
+    ]
+    assert [one for one in again.effects if isinstance(one, Forfeit)] == [Forfeit("b.example.com")]
 
 
 def test_a_taken_domain_takes_the_certificate_from_its_former_owner_first() -> None:
@@ -159,7 +197,7 @@ def test_what_is_late_or_of_a_former_claim_changes_nothing() -> None:
     foreign = Looked(token="token-0", ruling=Ruling(version=99, status=Status.FAILED))  # noqa: S106  public
 
     for message in (late, foreign):
-        assert moves.looked(before, message, now=NOW, certifies=True) == Decision(before)
+        assert moves.looked(before, message, now=NOW) == Decision(before)
     assert moves.lost(before, Lost(token=before.token, version=before.version), now=NOW) == Decision(before)
 
 

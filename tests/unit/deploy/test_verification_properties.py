@@ -13,7 +13,7 @@ from lifecycle.deploy.verification.rules import Claim
 from tests.support.factories import NOW
 
 PROJECTS = ("a", "b")
-PLACES = (*PROJECTS, "elsewhere", None)
+PLACES = (*PROJECTS, "address", "elsewhere", None)
 _PROJECT = st.sampled_from(PROJECTS)
 
 
@@ -67,7 +67,7 @@ class Struggle(RuleBasedStateMachine):
 
     @rule(place=st.sampled_from(PLACES))
     def lead(self, place: str | None) -> None:
-        """The CNAME is set, moved or removed."""
+        """The CNAME is set, moved or removed; or an address, which is the same for all, is set instead."""
         self.leads_to = place
 
     @rule(project=_PROJECT)
@@ -76,8 +76,9 @@ class Struggle(RuleBasedStateMachine):
         if project in self.claims:
             claim = self.claims[project]
             text = Condition.OK if claim.token in self.texts else Condition.MISSING
-            route = Condition.OK if self.leads_to == project else Condition.WRONG
-            sight = Sight(ownership=Seen(condition=text), routing=Seen(condition=route))
+            route = Condition.OK if self.leads_to in (project, "address") else Condition.WRONG
+            by_name = self.leads_to == project
+            sight = Sight(ownership=Seen(condition=text), routing=Seen(condition=route), by_name=by_name)
             self.under_way.append(Look(claim.id, claim.token, sight, claim.version))
 
     @rule(data=st.data(), waited=st.sampled_from([0, 10, 3600, 8 * 86_400]))
@@ -103,7 +104,7 @@ class Struggle(RuleBasedStateMachine):
         assert former <= owners or proved, "taken without TXT"
         for project in owners - former:
             others = [one for one in before.values() if one.project != project and one.status.contends]
-            led_here = look.sight.routing.condition is Condition.OK
+            led_here = look.sight.by_name
             assert self.claims[project].id == look.claim, "given to somebody else than was looked at"
             assert proved or (led_here and not others), "got without proof"
         for project in former - owners:

@@ -17,7 +17,8 @@ WAYS = Ways("cname.example.net", "abc.cname.example.net", ("203.0.113.10", "2001
 FLAT = WAYS._replace(addresses=())
 OK, MISSING = Seen(condition=Condition.OK), Seen(condition=Condition.MISSING, found="Nothing is there.")
 WRONG = Seen(condition=Condition.WRONG, found="It leads elsewhere.")
-NOTHING, ROUTED, TEXT = Sight(ownership=MISSING, routing=MISSING), Sight(routing=OK), Sight(ownership=OK, routing=WRONG)
+NOTHING, TEXT = Sight(ownership=MISSING, routing=MISSING), Sight(ownership=OK, routing=WRONG)
+ROUTED, ADDRESSED = Sight(ownership=MISSING, routing=OK, by_name=True), Sight(ownership=MISSING, routing=OK)
 BOTH, SILENCE = Sight(ownership=OK, routing=OK), Sight()
 
 
@@ -129,6 +130,51 @@ def test_without_a_rival_either_record_verifies() -> None:
     assert by_text.claims[0].reason == WRONG.found
 
 
+def test_addresses_that_all_projects_share_prove_nothing() -> None:
+    """A record that I left behind, or set for another project, gives my domain to nobody who merely asks for it."""
+    addressed = _settle((_claim("a"),), ADDRESSED)
+    both = _settle((_claim("a"),), ADDRESSED.model_copy(update={"ownership": OK}))
+
+    assert (addressed.ruling.status, addressed.ruling.won, addressed.ruling.proof) == (Status.PENDING, False, None)
+    assert addressed.ruling.reason == (
+        "Waiting for the TXT record, which is needed because the addresses that it leads to are the same for every "
+        "project."
+    )
+    assert (both.ruling.status, both.ruling.proof, both.ruling.routed) == (Status.VERIFIED, Purpose.OWNERSHIP, True)
+
+
+def test_addresses_are_enough_for_whoever_has_the_domain_already() -> None:
+    """Once it is mine nobody asks for the TXT record again, and I am not warned as long as visitors are led here."""
+    mine = _claim("a", Status.VERIFIED, verified_at=NOW, routed_at=NOW)
+
+    assert _settle((mine,), ADDRESSED).ruling.status is Status.VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("domain", "needed"), [("example.com", True), ("shop.co.uk", True), ("www.example.com", False)]
+)
+def test_a_domain_that_can_have_no_cname_needs_the_txt_record(domain: str, *, needed: bool) -> None:
+    """I read that it is needed before I have waited for a week."""
+    waiting = _settle((_claim("a", hostname=domain),), NOTHING).ruling.reason
+
+    assert rules.needs_text(domain) is needed
+    assert waiting == f"Waiting for the {'' if needed else 'record that leads visitors here, or the '}TXT record."
+
+
+@pytest.mark.parametrize(
+    ("facts", "by_name"),
+    [
+        (Facts(chain=(WAYS.target,)), True),
+        (Facts(chain=("shop.example.org", WAYS.target)), True),
+        (Facts(addresses=("203.0.113.10",)), False),
+        (Facts(chain=("def.cname.example.net",)), False),
+    ],
+)
+def test_only_a_cname_to_the_own_target_tells_for_whom_it_was_set(facts: Facts, *, by_name: bool) -> None:
+    """The name below which my project is found is nobody else's; an address is everybody's."""
+    assert rules.judge("secret", WAYS, facts).by_name is by_name
+
+
 @pytest.mark.parametrize("rival", [Status.PENDING, Status.VERIFIED, Status.DANGLING])
 def test_with_a_rival_only_the_txt_record_decides(rival: Status) -> None:
     """Nobody gets a domain that another project has or asks for by records that lead here, which prove nothing."""
@@ -200,7 +246,7 @@ def test_a_verified_domain_is_looked_at_daily_and_never_taken_off_the_air() -> N
     """Three bad looks in a row warn me; the domain stays mine and routed, and one good look takes the warning back."""
     claims, at = _settle((_claim("a"),), ROUTED).claims, NOW
     seen = []
-    for sight in (NOTHING, TEXT, SILENCE, NOTHING, NOTHING, ROUTED):
+    for sight in (NOTHING, TEXT, SILENCE, NOTHING, NOTHING, ADDRESSED):
         assert claims[0].next_check_at == at + DAY
         at += DAY
         settled = _settle(claims, sight, at=at)

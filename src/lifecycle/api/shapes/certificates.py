@@ -125,6 +125,7 @@ class RenewalReason(Answer):
     """Why the next renewal is planned for its moment."""
 
     source: Source
+    detail: str = Field(description="The same in words.")
     explanation_url: str | None = Field(default=None, description="Where the CA explains the moment that it wants.")
     window_start: datetime | None = Field(default=None, description="The CA wants it renewed from then on.")
     window_end: datetime | None = Field(default=None, description="And before then.")
@@ -172,6 +173,7 @@ _EXAMPLE_CERTIFICATE: JsonDict = {
     "next_attempt_at": None,
     "renewal_reason": {
         "source": "window",
+        "detail": "the CA wants it renewed then",
         "explanation_url": None,
         "window_start": "2026-11-24T06:00:00.000Z",
         "window_end": "2026-11-26T06:00:00.000Z",
@@ -215,7 +217,9 @@ class CertificateAnswer(CertificateSummary):
 
     by_person: bool
     profile: str | None
-    next_attempt_at: datetime | None = Field(description="When it is tried again after the last error.")
+    next_attempt_at: datetime | None = Field(
+        description="When it is tried again after an error, or goes on after the CA wanted it to wait."
+    )
     renewal_reason: RenewalReason | None
     generation: int
     stage: str | None = Field(description="How far the issuance is that is under way.")

@@ -115,11 +115,12 @@ def custom_answer(listed: Listed, deployment: str | None, ways: Ways | None) -> 
 
 def _records(listed: Listed, ways: Ways) -> tuple[RecordAnswer, ...]:
     claim = listed.claim
+    needs_text = listed.contested or rules.needs_text(claim.hostname)
     seen = {Purpose.OWNERSHIP: claim.sight.ownership, Purpose.ROUTING: claim.sight.routing}
     return tuple(
         RecordAnswer(
             **one._asdict(),
-            required=one.purpose is Purpose.ROUTING or (listed.contested and not claim.status.owns),
+            required=one.purpose is Purpose.ROUTING or (needs_text and not claim.status.owns),
             state=seen[one.purpose].condition,
             found=seen[one.purpose].found,
         )

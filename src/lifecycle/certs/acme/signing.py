@@ -1,13 +1,13 @@
 """Who signs a request, and how (RFC 8555, section 6.2)."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
-from acme import jws
-from acme.client import ClientNetwork
 from josepy import json_util, jwa, jwk
 from josepy.errors import DeserializationError
 
@@ -44,7 +44,7 @@ def _loaded(key: bytes) -> jwk.JWK:
 
 def nonce_in(headers: Mapping[str, str]) -> bytes | None:
     """The nonce that came with an answer; one that is not base64url is ignored (RFC 8555, section 6.5.1)."""
-    text = headers.get(ClientNetwork.REPLAY_NONCE_HEADER, "")
+    text = headers.get("Replay-Nonce", "")
     try:
         return json_util.decode_b64jose(text) if _BASE64URL.fullmatch(text) else None
     except DeserializationError:
@@ -52,10 +52,18 @@ def nonce_in(headers: Mapping[str, str]) -> bytes | None:
 
 
 def signed(signer: Signer, url: str, body: bytes, *, nonce: bytes | None) -> str:
-    """The JWS of a request (RFC 8555, section 6.2), with the account's URL or else the public key."""
-    key = signer.jwk
-    made = jws.JWS.sign(body, key=key, alg=algorithm(key), nonce=nonce, url=url, kid=signer.account)
-    return str(made.json_dumps())
+    """The JWS of a request (RFC 8555, section 6.2), with the account's URL or else the public key.
+
+    Put together here, since `acme.jws` takes twice the time for it, which adds up over an issuance.
+    """
+    key, made_by = signer.jwk, algorithm(signer.jwk)
+    header: dict[str, Any] = {"alg": made_by.name, "url": url}
+    if nonce is not None:
+        header["nonce"] = json_util.encode_b64jose(nonce)
+    header |= {"jwk": key.public_key().to_json()} if signer.account is None else {"kid": signer.account}
+    protected, payload = json_util.encode_b64jose(json.dumps(header).encode()), json_util.encode_b64jose(body)
+    signature = made_by.sign(key.key, f"{protected}.{payload}".encode())
+    return json.dumps({"protected": protected, "payload": payload, "signature": json_util.encode_b64jose(signature)})
 
 
 def algorithm(key: jwk.JWK) -> jwa.JWASignature:

@@ -1,25 +1,25 @@
 """Signed requests to a CA, and what its answers are on the wire.
 
-`acme.client.ClientNetwork` gives the session and its settings. Its `post` tries a rejected nonce once only, throws the
-nonces of errors away, loses `Retry-After`, and makes every 409 a conflict; here the request loops over rejected nonces,
-and every answer keeps its type, status and headers.
+`acme.client.ClientNetwork` is not used. It tries a rejected nonce once only, throws the nonces of errors away, loses
+`Retry-After`, makes every 409 a conflict, and costs as much again as the request. Here the request loops over rejected
+nonces, and every answer keeps its type, status and headers.
 """
 
-import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import wraps
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import requests
-from acme.client import ClientNetwork
+import certifi
+import urllib3
 from pydantic import JsonValue, ValidationError
 from requests.utils import parse_header_links
 
@@ -34,8 +34,12 @@ T = TypeVar("T")
 
 # At a rejection of one half, ten tries in a row fail once in a thousand requests and twenty once in a million.
 _NONCE_TRIES = 20
-# Nonces grow old, and one request needs one.
-_NONCES_KEPT = 4
+# Nonces grow old, and one request needs one; so many requests may be under way at a time.
+_AT_ONCE = 16
+_JOSE = "application/jose+json"
+# A directory may have moved; what is signed is signed for its URL.
+_REDIRECTS = 3
+_GOOD, _OTHERWISE = 200, 300
 # What a CA says is journaled and shown to people; more than this helps neither.
 _LONGEST_TEXT = 4000
 # RFC 8555 gives directories no age; a CA that adds a feature may wait this long for us.
@@ -43,7 +47,7 @@ _DIRECTORY_AGE = timedelta(hours=1)
 
 
 class Answer(NamedTuple):
-    """A good answer.
+    """An answer.
 
     Attributes:
         url: that was asked, for links relative to it.
@@ -110,7 +114,7 @@ def verdict(call: Callable[P, T]) -> Callable[P, T | Failure]:
 
 
 class CertificateAuthority:
-    """One CA. Many threads may use it at once: each request has a session to itself, and returns it afterwards.
+    """One CA. Many threads may use it at once; connections and nonces are kept for those who come next.
 
     Args:
         directory_url: where its directory is.
@@ -122,9 +126,8 @@ class CertificateAuthority:
         self, directory_url: str, *, trust: Path | None = None, timeout: timedelta = timedelta(seconds=30)
     ) -> None:
         self.directory_url = directory_url
-        self._trust = trust
-        self._timeout = timeout
-        self._networks: deque[_Network] = deque()
+        self._connections = _connections(directory_url, trust=trust, timeout=timeout)
+        self._nonces: deque[bytes] = deque(maxlen=_AT_ONCE)
         self._directory: Directory | None = None
         self._directory_read = 0.0
 
@@ -172,93 +175,89 @@ class CertificateAuthority:
         Raises:
             FailedError: no good answer came.
         """
-        with self._network() as network:
-            return network.ask("GET", url)
+        return self._ask("GET", url)
 
     def post(
         self, signer: Signer, url: str, payload: Mapping[str, JsonValue] | None, *, accept: str | None = None
     ) -> Answer:
-        """POST with a signature; without a payload it is a POST-as-GET (RFC 8555, section 6.3).
-
-        Raises:
-            FailedError: no good answer came.
-        """
-        directory = self.directory()
-        body = b"" if payload is None else json.dumps(payload).encode()
-        with self._network() as network:
-            return network.send(signer, url, body, new_nonce=directory.new_nonce, accept=accept)
-
-    def close(self) -> None:
-        """Close its idle connections; it can still be used."""
-        while self._networks:
-            self._networks.pop().session.close()
-
-    @contextlib.contextmanager
-    def _network(self) -> Iterator["_Network"]:
-        try:
-            network = self._networks.pop()
-        except IndexError:
-            network = _Network(trust=self._trust, timeout=self._timeout)
-        try:
-            yield network
-        finally:
-            self._networks.append(network)
-
-
-class _Network(ClientNetwork):
-    """One session and its nonces; used by one thread at a time."""
-
-    def __init__(self, *, trust: Path | None, timeout: timedelta) -> None:
-        # The library passes both on to requests, which also takes a file and a fraction.
-        verify: Any = True if trust is None else str(trust)
-        seconds: Any = timeout.total_seconds()
-        super().__init__(verify_ssl=verify, timeout=seconds, user_agent=f"lifecycle/{version('lifecycle')}")
-        # Without it, requests looks for a .netrc on the disk with every call.
-        self.session.auth = _as_it_is
-        self._fresh: deque[bytes] = deque(maxlen=_NONCES_KEPT)
-
-    def ask(self, method: str, url: str, **options: Any) -> Answer:
-        """One request. The nonce of its answer is kept, whatever the answer is.
-
-        Raises:
-            FailedError: no good answer came.
-        """
-        try:
-            response = self._send_request(method, url, **options)
-        except requests.RequestException as error:
-            raise FailedError(Unanswered(reason=f"{url}: {_cause(error)}")) from error
-        if nonce := nonce_in(response.headers):
-            self._fresh.append(nonce)
-        at = clock.now()
-        if not response.ok:
-            raise FailedError(_failure(response, at))
-        # `response.text` would try one encoding after the other; all that CAs send is ASCII or UTF-8.
-        return Answer(url, response.status_code, response.headers, response.content.decode(errors="replace"), at)
-
-    def send(self, signer: Signer, url: str, body: bytes, *, new_nonce: str, accept: str | None) -> Answer:
         """POST with a signature, again as long as only the nonce is rejected.
 
+        Without a payload it is a POST-as-GET (RFC 8555, section 6.3).
+
         Raises:
             FailedError: no good answer came.
         """
-        headers = {"Content-Type": self.JOSE_CONTENT_TYPE, **({"Accept": accept} if accept else {})}
+        new_nonce = self.directory().new_nonce
+        body = b"" if payload is None else json.dumps(payload).encode()
+        headers = {"Content-Type": _JOSE, **({"Accept": accept} if accept else {})}
         for left in reversed(range(_NONCE_TRIES)):
-            nonce = self._nonce(new_nonce)
+            jws = signed(signer, url, body, nonce=self._nonce(new_nonce))
             try:
-                return self.ask("POST", url, data=signed(signer, url, body, nonce=nonce), headers=headers)
+                return self._ask("POST", url, body=jws.encode(), headers=headers)
             except FailedError as error:
                 rejected = isinstance(error.failure, Refused) and error.failure.problem.kind == "badNonce"
                 if not rejected or not left:
                     raise
         raise AssertionError("unreachable")
 
+    def close(self) -> None:
+        """Close its idle connections; it can still be used."""
+        self._connections.clear()
+
+    def _ask(
+        self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request. The nonce of its answer is kept, whatever the answer is.
+
+        Raises:
+            FailedError: no good answer came.
+        """
+        if urlsplit(url).scheme not in ("https", "http"):
+            raise FailedError(Unanswered(reason=f"{url} is no URL"))
+        try:
+            response = self._connections.request(
+                method,
+                url,
+                body=body,
+                headers={**self._connections.headers, **(headers or {})},
+                redirect=method == "GET",
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise FailedError(Unanswered(reason=f"{url}: {_cause(error)}")) from error
+        if nonce := nonce_in(response.headers):
+            self._nonces.append(nonce)
+        at = clock.now()
+        text = response.data.decode(errors="replace")  # all that CAs send is ASCII or UTF-8
+        answer = Answer(url, response.status, response.headers, text, at)
+        if not _GOOD <= answer.status < _OTHERWISE:
+            raise FailedError(_failure(answer))
+        return answer
+
     def _nonce(self, new_nonce: str) -> bytes:
         # The newest first: behind a pause all others may have become too old.
-        if not self._fresh:
-            self.ask("HEAD", new_nonce)
-        if not self._fresh:
-            raise FailedError(Unanswered(reason=f"{new_nonce} gave no nonce"))
-        return self._fresh.pop()
+        for _ in range(2):
+            try:
+                return self._nonces.pop()
+            except IndexError:
+                self._ask("HEAD", new_nonce)
+        raise FailedError(Unanswered(reason=f"{new_nonce} gave no nonce"))
+
+
+def _connections(url: str, *, trust: Path | None, timeout: timedelta) -> urllib3.PoolManager:
+    """Connections that are kept, directly or through the proxy that the environment names."""
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    options: Any = {
+        "maxsize": _AT_ONCE,
+        "ca_certs": certifi.where() if trust is None else str(trust),
+        "timeout": urllib3.Timeout(connect=timeout.total_seconds(), read=timeout.total_seconds()),
+        # Nothing is sent twice here; whoever asked decides about that.
+        "retries": urllib3.Retry(
+            connect=0, read=0, other=0, status=0, redirect=_REDIRECTS, respect_retry_after_header=False
+        ),
+        "headers": {"User-Agent": f"lifecycle/{version('lifecycle')}"},
+    }
+    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
 
 def problem(body: object, status: int | None = None) -> Problem | None:
@@ -286,26 +285,20 @@ def _one(body: Mapping[str, object], status: int | None) -> Problem:
     )
 
 
-def _failure(response: requests.Response, at: datetime) -> Failure:
-    retry_at = problems.retry_after(response.headers.get("Retry-After"), now=at)
+def _failure(answer: Answer) -> Failure:
     try:
-        body = response.json()
+        body = json.loads(answer.text)
     except (ValueError, RecursionError):
         body = None
-    found = problem(body, response.status_code)
+    found = problem(body, answer.status)
     if found is None:
-        reason = f"{response.url} answered HTTP {response.status_code}"
-        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Unanswered(reason=reason, retry_at=retry_at)
-        found = Problem(detail=reason, status=response.status_code)
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or found.kind == "rateLimited":
-        return RateLimited(problem=found, until=retry_at or problems.stated_retry(found, now=at))
-    return Refused(problem=found, retry_at=retry_at)
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """What a request needs to be let in: nothing, for it is signed."""
-    return request
+        reason = f"{answer.url} answered HTTP {answer.status}"
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Unanswered(reason=reason, retry_at=answer.retry_at)
+        found = Problem(detail=reason, status=answer.status)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or found.kind == "rateLimited":
+        return RateLimited(problem=found, until=answer.retry_at or problems.stated_retry(found, now=answer.at))
+    return Refused(problem=found, retry_at=answer.retry_at)
 
 
 def _cause(error: BaseException) -> str:

@@ -7,6 +7,11 @@ from datetime import timedelta
 
 from lifecycle.deploy.gateway.model import GatewayDownError
 
+# What is served is asked, not whether it can be trusted: a certificate of a test CA is served as well.
+_ANY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_ANY.check_hostname = False
+_ANY.verify_mode = ssl.CERT_NONE
+
 
 async def certificate(host: str, port: int, hostname: str, *, timeout: timedelta) -> bytes:  # noqa: ASYNC109
     """The certificate that is served for `hostname`, as DER.
@@ -20,13 +25,9 @@ async def certificate(host: str, port: int, hostname: str, *, timeout: timedelta
     Raises:
         GatewayDownError: nobody answers, or not with a handshake.
     """
-    # What is served is asked, not whether it can be trusted: a certificate of a test CA is served as well.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=hostname)
+            _, writer = await asyncio.open_connection(host, port, ssl=_ANY, server_hostname=hostname)
             try:
                 found: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
             finally:

@@ -64,10 +64,16 @@ class Seen(Durable):
 
 
 class Sight(Durable):
-    """What DNS said of a domain in one look."""
+    """What DNS said of a domain in one look.
+
+    Attributes:
+        by_name: a CNAME leads to the target of this project, which no other project has. Addresses are the same for
+            all, and say nothing of whom they were set for.
+    """
 
     ownership: Seen = Seen()
     routing: Seen = Seen()
+    by_name: bool = False
 
 
 class Former(Durable):
@@ -89,8 +95,11 @@ class Ruling(Durable):
         proof: what it can be won by.
         routed: visitors are led here.
         taken_from: whose it was until a short while ago; they have to be told.
-        certificate: whether a certificate may be asked for without spoiling one that was ordered otherwise.
+        certificate: whether a certificate may be asked for without spoiling one that was ordered otherwise; never
+            where none are asked for by themselves.
         displaces: another project's certificate for this very name is in the way, and has to give way.
+        missing: there is no certificate for this name, and none is under way.
+        forfeits: the domains whose certificates have this name in them, and belong to other workspaces.
     """
 
     version: int = 0
@@ -104,6 +113,8 @@ class Ruling(Durable):
     taken_from: tuple[Former, ...] = ()
     certificate: bool = False
     displaces: bool = False
+    missing: bool = False
+    forfeits: tuple[str, ...] = ()
 
 
 class Verification(Durable):
@@ -113,7 +124,8 @@ class Verification(Durable):
         token: stands in the TXT record; a claim that is made anew has another one.
         begun_at: since when it is tried; somebody who asks again begins again.
         version: of the last ruling that was heard.
-        asked: a certificate was asked for since the domain was won.
+        asked: a certificate was asked for since the domain was won, and was not refused.
+        refused: why the last one was refused; told once.
         removed: the project gave the domain back.
     """
 
@@ -127,6 +139,7 @@ class Verification(Durable):
     countdown: Countdown = Countdown()
     version: int = 0
     asked: bool = False
+    refused: str = ""
     removed: bool = False
     sequence: int = 0
 
@@ -192,6 +205,13 @@ class Lost(Durable):
 
     token: str
     version: int
+
+
+class Refused(Durable):
+    """The certificate that was asked for is not to be had now; `why` is for people."""
+
+    token: str
+    why: str
 
 
 class Forget(Durable):

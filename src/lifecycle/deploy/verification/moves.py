@@ -16,6 +16,7 @@ from lifecycle.deploy.verification.model import (
     Looked,
     Lost,
     Purpose,
+    Refused,
     Retry,
     Ruling,
     Status,
@@ -41,6 +42,12 @@ class Displace(NamedTuple):
     """Issue and renew nothing any more for whoever had the domain before."""
 
 
+class Forfeit(NamedTuple):
+    """A certificate of others, of this domain, has the name in it: it is to be renewed no more."""
+
+    domain: str
+
+
 class Certify(NamedTuple):
     """Ask for a certificate."""
 
@@ -56,7 +63,7 @@ class Lapse(NamedTuple):
     issuing: bool
 
 
-Effect = Ask | Rouse | Displace | Certify | Lapse
+Effect = Ask | Rouse | Displace | Forfeit | Certify | Lapse
 
 
 class Transition(NamedTuple):
@@ -125,7 +132,7 @@ def missed(before: Verification, *, now: datetime) -> Decision:
     return _ask(before, now, anew=False)
 
 
-def looked(before: Verification, message: Looked, *, now: datetime, certifies: bool) -> Decision:
+def looked(before: Verification, message: Looked, *, now: datetime) -> Decision:
     """A look has ended; what it came to is in the database already."""
     ruling = message.ruling
     if before.removed or before.token != message.token:
@@ -142,14 +149,17 @@ def looked(before: Verification, message: Looked, *, now: datetime, certifies: b
     else:
         update["countdown"] = before.countdown.arm(due_at=ruling.next_check_at, wake_at=ruling.next_check_at)
         effects.append(Rouse())
-    asked = before.asked and ruling.status.owns
-    wants = certifies and ruling.status.owns and ruling.routed and ruling.certificate and not asked
-    if ruling.displaces and not before.asked and (wants or ruling.taken_from):
+    # What was asked for and is not there has been refused, or lost: it is asked for again.
+    asked = before.asked and ruling.status.owns and not ruling.missing
+    wants = ruling.status.owns and ruling.routed and ruling.certificate and not asked
+    effects += [Forfeit(domain) for domain in ruling.forfeits]
+    if ruling.displaces and not asked and (wants or ruling.taken_from):
         effects.append(Displace())
     if wants:
         asked = True
         effects.append(Certify(system(before.workspace), now))
-    after = before.model_copy(update={**update, "asked": asked})
+    refused = before.refused if ruling.missing else ""
+    after = before.model_copy(update={**update, "asked": asked, "refused": refused})
     return Decision(after, tuple(effects), _told(before.status, ruling, now))
 
 
@@ -166,6 +176,16 @@ def lost(before: Verification, message: Lost, *, now: datetime) -> Decision:
         }
     )
     return Decision(after, (), Transition("domain.lost", now, None, {"proof": Purpose.OWNERSHIP.value}))
+
+
+def refused(before: Verification, message: Refused, *, now: datetime) -> Decision:
+    """The certificate that was asked for is not to be had now: it is asked for again after the next look."""
+    if before.removed or before.token != message.token or not before.asked:
+        return Decision(before)
+    after = before.model_copy(update={"asked": False, "refused": message.why})
+    if before.refused == message.why:
+        return Decision(after)
+    return Decision(after, (), Transition("domain.certificate_refused", now, None, {"reason": message.why}))
 
 
 def forget(before: Verification, command: Forget) -> Decision:

@@ -2,9 +2,10 @@
 
     records ──set by its owner──> facts ──judge──> Sight ──settle──> claims, of which one at most owns the domain
 
-A domain becomes a project's by the TXT record, or, while no other project owns it or asks for it, by leading visitors
-here. Once owned, it is lost only to another project that proves control by TXT: records that lead elsewhere are shown,
-and take nothing away.
+A domain becomes a project's by the TXT record, or, while no other project owns it or asks for it, by a CNAME to the
+project's own target. Addresses lead visitors here and prove nothing: they are the same for every project, and may have
+been set for one that is gone. Once owned, a domain is lost only to another project that proves control by TXT: records
+that lead elsewhere are shown, and take nothing away.
 """
 
 import hashlib
@@ -130,7 +131,7 @@ def challenge_name(domain: str) -> str:
 def records(domain: str, token: str, found: Ways) -> tuple[Record, ...]:
     """What whoever owns the domain sets: the first proves control, the others lead visitors here."""
     ownership = Record(Purpose.OWNERSHIP, "TXT", challenge_name(domain), token)
-    if registered_domain(Identifier(value=domain)) != domain:
+    if not needs_text(domain):
         return ownership, Record(Purpose.ROUTING, "CNAME", domain, found.target)
     # A name with SOA and NS records can have no CNAME (RFC 1034, section 3.6.2).
     if not found.addresses:
@@ -139,9 +140,18 @@ def records(domain: str, token: str, found: Ways) -> tuple[Record, ...]:
     return ownership, *(Record(Purpose.ROUTING, kinds[ip_address(one).version], domain, one) for one in found.addresses)
 
 
+def needs_text(domain: str) -> bool:
+    """Whether a domain cannot be verified without its TXT record: one that can have no CNAME."""
+    return registered_domain(Identifier(value=domain)) == domain
+
+
 def judge(token: str, found: Ways, facts: Facts) -> Sight:
     """How the records of a domain were found."""
-    return Sight(ownership=_judge_text(token, facts), routing=_judge_routing(found, facts))
+    return Sight(
+        ownership=_judge_text(token, facts),
+        routing=_judge_routing(found, facts),
+        by_name=found.target in facts.chain,
+    )
 
 
 def settle(
@@ -204,7 +214,7 @@ def _look(mine: Claim, sight: Sight, *, owns: bool, begun_at: datetime, now: dat
 def _proof(sight: Sight, *, contested: bool) -> Purpose | None:
     if sight.ownership.condition is Condition.OK:
         return Purpose.OWNERSHIP
-    return Purpose.ROUTING if sight.routing.condition is Condition.OK and not contested else None
+    return Purpose.ROUTING if sight.by_name and not contested else None
 
 
 def _lose(claim: Claim) -> Claim:
@@ -243,11 +253,14 @@ def _status(looked: Claim, *, owns: bool, begun_at: datetime, now: datetime) -> 
 def _reason(looked: Claim, status: Status, *, contested: bool) -> str:
     if status.owns:
         return "" if looked.sight.routing.condition is Condition.OK else looked.sight.routing.found
-    wanted = (
-        "the TXT record, which is needed because another project has this domain or asks for it"
-        if contested
-        else "the record that leads visitors here, or the TXT record"
-    )
+    if contested:
+        wanted = "the TXT record, which is needed because another project has this domain or asks for it"
+    elif looked.sight.routing.condition is Condition.OK:
+        wanted = "the TXT record, which is needed because the addresses that it leads to are the same for every project"
+    elif needs_text(looked.hostname):
+        wanted = "the TXT record"
+    else:
+        wanted = "the record that leads visitors here, or the TXT record"
     if status is Status.FAILED:
         return f"In {GIVEN_UP_AFTER.days} days nobody set {wanted}. Set it, and verify again."
     return f"Waiting for {wanted}."

@@ -11,12 +11,13 @@ database (`rules`, `store`); here is what happens when, and what is told to whom
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
-from restate import Context, ObjectContext, ObjectSharedContext, Service, VirtualObject
+from restate import Context, ObjectContext, ObjectSharedContext, Service, TerminalError, VirtualObject
 
 from lifecycle import clock, policies, resources
 from lifecycle.certs import certificates, configuration
 from lifecycle.certs.dns import Resolver
 from lifecycle.certs.model import Act, IssueCertificate, Seal, Wish
+from lifecycle.certs.model import Forfeit as ForfeitName
 from lifecycle.certs.names import ChallengeType, Identifier
 from lifecycle.deploy.verification import moves, rules, store
 from lifecycle.deploy.verification import sight as sights
@@ -26,13 +27,14 @@ from lifecycle.deploy.verification.model import (
     Looked,
     Lost,
     Question,
+    Refused,
     Retry,
     Ruling,
     Sight,
     Verification,
     Wake,
 )
-from lifecycle.deploy.verification.moves import Ask, Certify, Decision, Displace, Effect, Lapse, Rouse
+from lifecycle.deploy.verification.moves import Ask, Certify, Decision, Displace, Effect, Forfeit, Lapse, Rouse
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger.service import record
 from lifecycle.models import Durable, Role
@@ -60,6 +62,15 @@ class Overdue(Durable):
     """Claims that should have been looked at."""
 
     ids: tuple[str, ...] = ()
+
+
+class Wanted(Durable):
+    """A certificate that is asked for, for which claim."""
+
+    id: str
+    token: str
+    hostname: str
+    command: IssueCertificate
 
 
 class Moved(Durable):
@@ -106,8 +117,7 @@ async def looked(ctx: ObjectContext, message: Looked) -> None:
     """A look has ended."""
     before = await _read(ctx)
     if before is not None:
-        certifies = resources.current().settings.domains_certificates
-        _carry_out_all(ctx, moves.looked(before, message, now=await _now(ctx), certifies=certifies))
+        _carry_out_all(ctx, moves.looked(before, message, now=await _now(ctx)))
 
 
 @domain_verification.handler(ingress_private=True)
@@ -116,6 +126,14 @@ async def lost(ctx: ObjectContext, message: Lost) -> None:
     before = await _read(ctx)
     if before is not None:
         _carry_out_all(ctx, moves.lost(before, message, now=await _now(ctx)))
+
+
+@domain_verification.handler(ingress_private=True)
+async def refused(ctx: ObjectContext, message: Refused) -> None:
+    """The certificate that was asked for is not to be had now."""
+    before = await _read(ctx)
+    if before is not None:
+        _carry_out_all(ctx, moves.refused(before, message, now=await _now(ctx)))
 
 
 @domain_verification.handler(ingress_private=True)
@@ -155,6 +173,16 @@ async def look(ctx: Context, question: Question) -> None:
 
 
 @domain_look.handler()
+async def certify(ctx: Context, wanted: Wanted) -> None:
+    """Ask for a certificate, and say so when it is refused: nobody would hear of it who only sends the request."""
+    try:
+        await ctx.object_call(certificates.process_challenge, wanted.hostname, wanted.command)
+    except TerminalError as error:
+        message = Refused(token=wanted.token, why=error.message)
+        ctx.generic_send("DomainVerification", "refused", message.model_dump_json().encode(), key=wanted.id)
+
+
+@domain_look.handler()
 async def upkeep(ctx: Context) -> None:
     """Have all looked at whose wake-up was lost; the reconciler asks for it again and again."""
     overdue = await ctx.run_typed("find-overdue", _find_overdue, policies.ENGINE.options(Overdue))
@@ -180,8 +208,9 @@ async def _ask(question: Question) -> Sight:
 async def _settle(question: Question, sight: Sight) -> Ruling:
     available = resources.current()
     ruling = await store.settle(available.db, question, sight, clock.now())
-    has_authority = bool(configuration.read(available.settings.certificates_file).authority)
-    return ruling.model_copy(update={"certificate": ruling.certificate and has_authority})
+    settings = available.settings
+    certifies = settings.domains_certificates and bool(configuration.read(settings.certificates_file).authority)
+    return ruling.model_copy(update={"certificate": ruling.certificate and certifies})
 
 
 async def _note_told(question: Question, ruling: Ruling) -> None:
@@ -220,7 +249,11 @@ def _carry_out(ctx: ObjectContext, after: Verification, effect: Effect) -> None:
         case Certify(actor, now):
             wish = Wish(identifiers=(Identifier(value=after.hostname),), challenge=ChallengeType.HTTP_01)
             asked = IssueCertificate(actor=actor, now=now, project=after.project, wish=wish)
-            ctx.object_send(certificates.process_challenge, after.hostname, asked)
+            wanted = Wanted(id=ctx.key(), token=after.token, hostname=after.hostname, command=asked)
+            ctx.service_send(certify, wanted)
+        case Forfeit(domain):
+            forfeited = ForfeitName(name=after.hostname, winner=after.workspace)
+            ctx.object_send(certificates.forfeit, domain, forfeited)
         case Lapse(actor, now, issuing):
             if issuing:
                 theirs = Seal(workspace=after.workspace, project=after.project)

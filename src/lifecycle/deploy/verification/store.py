@@ -244,20 +244,36 @@ async def _update(connection: Connection, claim: Claim) -> None:
 
 
 async def _with_certificate(connection: Connection, ruling: Ruling, mine: Claim) -> Ruling:
-    """Whether a certificate may be asked for, and whether one of somebody else has to give way.
+    """Whether a certificate may be asked for, whether one of somebody else has to give way, and what others forfeit.
 
-    One that was ordered with further names, or another way, stays as it is.
+    One of ours that was ordered with further names, or another way, stays as it is. One of others with further names is
+    renewed no more at first, and gives way at the next look: whoever has it can see to the other names meanwhile.
     """
     if not ruling.status.owns:
         return ruling
+    workspace = await _workspace(connection, mine.project)
+    # What leads here by itself proves too little to take anything from others.
+    if workspace is not None and ruling.proof is Purpose.OWNERSHIP:
+        ruling = ruling.model_copy(update={"forfeits": await _with_others(connection, mine.hostname, workspace)})
     ordered = await _ordered(connection, mine.hostname)
     if ordered is None:
-        return ruling.model_copy(update={"certificate": True})
+        return ruling.model_copy(update={"certificate": True, "missing": True})
     is_plain = ordered.names == (mine.hostname,)
-    if ordered.project in {None, mine.project} and ordered.workspace == await _workspace(connection, mine.project):
+    if ordered.project in {None, mine.project} and ordered.workspace == workspace:
         return ruling.model_copy(update={"certificate": is_plain and ordered.challenge == "http-01"})
-    gives_way = is_plain and (ruling.proof is Purpose.OWNERSHIP or ordered.is_lapsing)
+    gives_way = ordered.is_lapsing or (is_plain and ruling.proof is Purpose.OWNERSHIP)
     return ruling.model_copy(update={"certificate": gives_way, "displaces": gives_way})
+
+
+async def _with_others(connection: Connection, hostname: str, workspace: str) -> tuple[str, ...]:
+    """The domains whose certificates have this name among others, and belong to other workspaces."""
+    rows = await connection.all(
+        "SELECT domain FROM certificate_domains WHERE workspace_id <> %s AND status <> 'removed' "
+        "AND JSON_CONTAINS(names, JSON_QUOTE(%s)) AND JSON_LENGTH(names) > 1 ORDER BY domain",
+        workspace,
+        hostname,
+    )
+    return tuple(str(row["domain"]) for row in rows)
 
 
 async def _workspace(connection: Connection, project: str) -> str | None:

@@ -29,7 +29,8 @@ def upgrade() -> None:
             KEY certificate_domains_by_project (project_id),
             FOREIGN KEY (project_id) REFERENCES projects (id)
         ) {_TABLE}""")
-    # One row for each version. `sealed_key` opens with the vault only, and only for this id.
+    # One row for each version. `sealed_key` opens with the vault only, and only for this id; it is destroyed some time
+    # after the version was served last, or was given up.
     op.execute(f"""
         CREATE TABLE IF NOT EXISTS certificates (
             id VARCHAR(40) NOT NULL PRIMARY KEY,
@@ -52,10 +53,13 @@ def upgrade() -> None:
             key_digest VARCHAR(64) NOT NULL,
             created_at DATETIME(6) NOT NULL,
             revoked_at DATETIME(6) NULL,
+            retired_at DATETIME(6) NULL,
+            key_idle_since DATETIME(6) GENERATED ALWAYS AS (IF(sealed_key = '', NULL, retired_at)) STORED,
             UNIQUE KEY certificates_by_domain (domain, version),
             UNIQUE KEY certificates_by_issuance (issuance_id),
             KEY certificates_by_project (project_id),
             KEY certificates_by_status (status, not_after),
+            KEY certificates_by_key_age (key_idle_since),
             FOREIGN KEY (project_id) REFERENCES projects (id)
         ) {_TABLE}""")
     # One row for each issuance. `asked_at` without `url`: an order was sent, and its answer has not been seen.
@@ -77,9 +81,11 @@ def upgrade() -> None:
             KEY acme_orders_by_domain (domain, created_at),
             KEY acme_orders_by_project (project_id),
             KEY acme_orders_by_url (url(200)),
+            KEY acme_orders_by_end (ended_at),
             FOREIGN KEY (project_id) REFERENCES projects (id)
         ) {_TABLE}""")
     # Written before anything is published, and marked when it is gone, so that nothing is left behind.
+    # `looked_at`: when the upkeep looked last whether it has to remove it.
     op.execute(f"""
         CREATE TABLE IF NOT EXISTS challenges (
             issuance_id VARCHAR(40) NOT NULL,
@@ -91,6 +97,7 @@ def upgrade() -> None:
             project_id VARCHAR(40) NULL,
             created_at DATETIME(6) NOT NULL,
             removed_at DATETIME(6) NULL,
+            looked_at DATETIME(6) NULL,
             PRIMARY KEY (issuance_id, name, value),
             KEY challenges_by_name (type, name),
             KEY challenges_by_project (project_id),
