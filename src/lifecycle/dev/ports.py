@@ -10,7 +10,7 @@ from pathlib import Path
 # now may be taken a moment later.
 _LOWEST, _HIGHEST = 20_000, 32_000
 # A port is found some time before a server listens there; until this process ends no other one finds it too.
-_CLAIMS: dict[int, socket.socket] = {}
+_CLAIMS: set[int] = set()
 
 
 def assign(names: Sequence[str], *, remembered: Path, given: Mapping[str, int]) -> dict[str, int]:
@@ -46,7 +46,8 @@ def _claim(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _CLAIMS[port] = claim
+    claim.detach()  # open as long as this process is there
+    _CLAIMS.add(port)
     return True
 
 
