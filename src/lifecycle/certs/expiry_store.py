@@ -1,4 +1,4 @@
-"""SQL: the certificates of a workspace in the order in which they expire, and how many stand how."""
+"""SQL: certificates in the order in which they expire: for lists, for alarms, for metrics; and how many stand how."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -61,3 +61,43 @@ async def count_by_status(db: Database, workspace: str) -> Mapping[str, int]:
         workspace,
     )
     return {row["status"]: int(row["n"]) for row in rows}
+
+
+class ShortLived(NamedTuple):
+    """A domain whose certificate is about to expire, or has expired."""
+
+    domain: str
+    workspace: str
+    not_after: datetime
+    last_error: str
+
+
+async def running_out(db: Database, *, now: datetime, share: float) -> Sequence[ShortLived]:
+    """Served certificates with less than this share of their life left, those that expire first before the others.
+
+    Not those whose renewal somebody cancelled.
+    """
+    rows = await db.all(
+        "SELECT c.domain, c.workspace_id, c.not_after, d.last_error FROM certificates c "
+        "JOIN certificate_domains d ON d.domain = c.domain WHERE c.status = 'served' "
+        "AND c.not_after < %s + INTERVAL TIMESTAMPDIFF(SECOND, c.not_before, c.not_after) * %s SECOND "
+        "AND (d.next_renewal_at IS NOT NULL OR d.status = 'renewing') ORDER BY c.not_after, c.domain LIMIT 100",
+        now,
+        share,
+    )
+    return [ShortLived(row["domain"], row["workspace_id"], row["not_after"], row["last_error"]) for row in rows]
+
+
+class Expiry(NamedTuple):
+    """When the certificate in use of a domain expires."""
+
+    domain: str
+    not_after: datetime
+
+
+async def soonest_expiries(db: Database, *, limit: int) -> Sequence[Expiry]:
+    """The certificates in use that expire first, over all workspaces, for metrics."""
+    rows = await db.all(
+        "SELECT domain, not_after FROM certificates WHERE status = 'served' ORDER BY not_after LIMIT %s", limit
+    )
+    return [Expiry(row["domain"], row["not_after"]) for row in rows]

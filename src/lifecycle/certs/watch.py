@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from lifecycle.certs import store
+from lifecycle.certs import expiry_store
 from lifecycle.clock import rfc3339
 from lifecycle.db import Database, DatabaseDownError
 from lifecycle.engine import Engine, moment
@@ -153,7 +153,7 @@ async def _look_for_missing(engine: Engine, query: str) -> Sequence[MissingRenew
 
 async def _running_out(db: Database, now: datetime, share: float) -> Sequence[RunningOut]:
     try:
-        found = await store.running_out(db, now=now, share=share)
+        found = await expiry_store.running_out(db, now=now, share=share)
     except DatabaseDownError:
         return []
     return [

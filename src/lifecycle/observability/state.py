@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from lifecycle.certs import expiry_store
 from lifecycle.certs import store as certificates_store
 from lifecycle.certs.authorities import Authorities, Used
 from lifecycle.db import Database, DatabaseDownError
@@ -58,7 +59,7 @@ async def certificates(db: Database, registry: CollectorRegistry) -> None:
         DatabaseDownError: it does not answer.
     """
     counts = await certificates_store.count_by_status(db)
-    soonest = await certificates_store.soonest_expiries(db, limit=1)
+    soonest = await expiry_store.soonest_expiries(db, limit=1)
     domains = Gauge("lifecycle_certificates", "Domains with a certificate, by status.", ["status"], registry=registry)
     for status, number in counts.items():
         domains.labels(status).set(number)
@@ -83,7 +84,7 @@ async def expiries(db: Database, registry: CollectorRegistry) -> None:
         ["domain"],
         registry=registry,
     )
-    for one in await certificates_store.soonest_expiries(db, limit=_SOONEST):
+    for one in await expiry_store.soonest_expiries(db, limit=_SOONEST):
         expiry.labels(one.domain).set(one.not_after.timestamp())
 
 
