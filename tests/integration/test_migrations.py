@@ -1,8 +1,6 @@
 """Migrations on a database of their own: from every release before, and again after an accident."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +12,10 @@ from sqlalchemy import create_engine, make_url
 
 from lifecycle import clock, migrate
 from lifecycle.db import Database
-from lifecycle.dev import ports
 from lifecycle.dev.servers import MariaDb
 from lifecycle.ledger import store
 from lifecycle.ledger.entry import Entry
+from tests.support import databases
 
 ENTRY = Entry(id="x.1", sequence=1, workspace="ws_1", project="prj_1", action="test", at=clock.now())
 
@@ -25,15 +23,8 @@ ENTRY = Entry(id="x.1", sequence=1, workspace="ws_1", project="prj_1", action="t
 @pytest.fixture
 async def empty() -> AsyncIterator[MariaDb]:
     """A MariaDB of our own without any table."""
-    root = Path(tempfile.mkdtemp(prefix="lifecycle-migrate-"))
-    port = ports.assign(("mysql",), remembered=root / "ports.json", given={})["mysql"]
-    database = MariaDb(root / "m", port, password="secret", log=root / "mariadb.log")  # noqa: S106  lives as long
-    try:
-        await database.start()
+    async with databases.private() as database:
         yield database
-    finally:
-        await database.child.stop()
-        shutil.rmtree(root)
 
 
 @pytest.fixture

@@ -2,11 +2,8 @@
 
 import asyncio
 import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +12,7 @@ from lifecycle.certs import orders_store, retention_store
 from lifecycle.certs.names import ChallengeType
 from lifecycle.certs.retention_store import Kept
 from lifecycle.db import Database
-from lifecycle.dev import ports
-from lifecycle.dev.servers import MariaDb
+from tests.support import databases
 from tests.support.issuer import ZONE, Desk, fresh_name
 from tests.support.waiting import eventually
 
@@ -27,18 +23,11 @@ KEPT = Kept(keys=7 * DAY, certificates=90 * DAY)
 @pytest.fixture(scope="module")
 async def db() -> AsyncIterator[Database]:
     """A database that nobody else looks at."""
-    root = Path(tempfile.mkdtemp(prefix="lifecycle-retention-"))
-    port = ports.assign(("mysql",), remembered=root / "ports.json", given={})["mysql"]
-    server = MariaDb(root / "m", port, password="secret", log=root / "mariadb.log")  # noqa: S106  lives as long
-    opened = Database(server.url, size=4, deadline=timedelta(seconds=20))
-    try:
-        await server.start()
+    async with databases.private() as server:
         await asyncio.to_thread(migrate.upgrade, server.url)
+        opened = Database(server.url, size=4, deadline=timedelta(seconds=20))
         yield opened
-    finally:
         await opened.close()
-        await server.child.stop()
-        shutil.rmtree(root)
 
 
 async def _version(

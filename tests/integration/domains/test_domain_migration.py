@@ -1,8 +1,6 @@
 """Domains of a release without verification are brought into one with it, on a database of their own."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +17,7 @@ from lifecycle.deploy.model import Environment
 from lifecycle.deploy.verification import store as verification_store
 from lifecycle.deploy.verification.model import Status
 from lifecycle.deploy.verification.store import Refusal
-from lifecycle.dev import ports
-from lifecycle.dev.servers import MariaDb
+from tests.support import databases
 
 _HOST = "www.example.com"
 
@@ -28,12 +25,8 @@ _HOST = "www.example.com"
 @pytest.fixture
 async def db() -> AsyncIterator[Database]:
     """A database as the former release left it: two projects, of which one has a domain."""
-    root = Path(tempfile.mkdtemp(prefix="lifecycle-domains-"))
-    port = ports.assign(("mysql",), remembered=root / "ports.json", given={})["mysql"]
-    server = MariaDb(root / "m", port, password="secret", log=root / "mariadb.log")  # noqa: S106  lives as long
-    opened = Database(server.url, size=4, deadline=timedelta(seconds=20))
-    try:
-        await server.start()
+    async with databases.private() as server:
+        opened = Database(server.url, size=4, deadline=timedelta(seconds=20))
         await asyncio.to_thread(_upgrade_to, server.url, "0004")
         await opened.execute("INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'one', %s)", clock.now())
         for project in ("prj_1", "prj_2"):
@@ -54,10 +47,7 @@ async def db() -> AsyncIterator[Database]:
         )
         await asyncio.to_thread(migrate.upgrade, server.url)
         yield opened
-    finally:
         await opened.close()
-        await server.child.stop()
-        shutil.rmtree(root)
 
 
 async def test_whoever_had_a_domain_owns_it(db: Database) -> None:
