@@ -50,5 +50,6 @@ fmt: setup ## Format and mend what can be mended
 docs: setup ## Write the generated pages anew: errors, settings, API
 	@$(RUN)/python scripts/generate_docs.py
 
-bench: setup ## Run every benchmark; each prints a table with its own baseline
+bench: ## Run every benchmark; each prints a table with its own baseline
+	@scripts/setup --tests
 	@for script in benchmarks/[a-z]*.py; do $(RUN)/python $$script; done

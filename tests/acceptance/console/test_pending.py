@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from datetime import timedelta
 
 from playwright.async_api import Browser, Page, expect
@@ -95,7 +94,7 @@ async def test_everybody_can_read_it(browser: Browser, stack: Stack, api: Api, s
 async def test_ten_thousand_actions_are_one_light_page(
     browser: Browser, stack: Stack, workspace: Api, slug: str
 ) -> None:
-    """However much is pending, the page is small, opens at once, and leads to the rest."""
+    """However much is pending, the page is small, and leads to the rest; benchmarks/timeline.py says how fast."""
     db = Database(stack.database.url, size=1, deadline=timedelta(seconds=30))
     try:
         row = await db.one("SELECT id FROM workspaces WHERE name = %s", slug)
@@ -103,13 +102,10 @@ async def test_ten_thousand_actions_are_one_light_page(
         await _fill(db, row["id"], slug)
         size = len((await workspace.get("/v1/actions?limit=1")).body["items"])
         async with console.opened(browser, stack.api_url, workspace.key) as page:
-            begun = time.perf_counter()
             answer = await page.goto("/")
-            took = time.perf_counter() - begun
             assert answer is not None
             body = await answer.body()
             await expect(page.get_by_role("navigation", name="Parts of the timeline")).to_contain_text("Later")
-            slowest: float = await page.evaluate(_SLOWEST_FRAME)
             await page.get_by_role("link", name=re.compile("All [0-9,]+ of these")).last.click()
             await page.get_by_role("link", name="More").click()
             await expect(page.get_by_role("listitem").first).to_be_visible()
@@ -119,22 +115,6 @@ async def test_ten_thousand_actions_are_one_light_page(
 
     assert size == 1
     assert len(body) < 200_000
-    # Measured: 0.2 s and 40 ms on a quiet machine.
-    assert took < 5
-    assert slowest < 1000
-
-
-_SLOWEST_FRAME = """async () => {
-    let slowest = 0, last = performance.now();
-    for (let y = 0; y < 40; y++) {
-        window.scrollBy(0, 400);
-        await new Promise(requestAnimationFrame);
-        const now = performance.now();
-        slowest = Math.max(slowest, now - last);
-        last = now;
-    }
-    return slowest;
-}"""
 
 
 async def _fill(db: Database, workspace: str, slug: str) -> None:
