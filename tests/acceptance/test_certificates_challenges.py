@@ -137,15 +137,17 @@ async def test_a_domain_that_does_not_lead_here_gets_no_certificate_and_says_why
     async def failed() -> bool:
         return bool((await show(api, domain))["last_error"])
 
+    async def listed() -> bool:
+        return bool((await api.get(f"/v1/actions/certificate-renewal/{domain}")).body["state"] == "pending")
+
     await eventually(failed, within=30)
     shown = await show(api, domain)
-    listed = (await api.get(f"/v1/actions/certificate-renewal/{domain}")).body
+    await eventually(listed, within=10)
     cancelled = await api.delete(f"/v1/actions/certificate-renewal/{domain}")
 
     assert domain in shown["last_error"]
     assert shown["next_attempt_at"] == shown["next_renewal_at"] is not None
     assert shown["serial"] is None
-    assert listed["state"] == "pending"
     assert cancelled.body["outcome"] == "cancelled"
     assert (await show(api, domain))["next_attempt_at"] is None
 
