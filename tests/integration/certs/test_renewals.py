@@ -125,7 +125,7 @@ async def _check(
             # Two in half a life are the budget. Pebble's own window begins with the life, so that a version may have
             # been renewed at once, before the CA was told another window; the next one waits for the budget then.
             budget = rows[number - 1]["created_at"] + (former["not_after"] - former["not_before"]) / 2
-            end = max(end, budget + (end - start))
+            start, end = max(start, budget), max(end, budget + (end - start))
         order = await site.order(row["order_url"])
         assert start <= row["ordered_at"] < end, (row["version"], start, row["ordered_at"], end)
         assert row["created_at"] < former["not_after"]
