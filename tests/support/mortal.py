@@ -15,8 +15,9 @@ from lifecycle.dev.stack import Stack
 from lifecycle.engine import Engine, EngineDownError
 from tests.support.waiting import eventually
 
-# What goes on for ever by itself.
+# What goes on for ever by itself; and the points that it passes.
 _BACKGROUND = "('Reconciler', 'Ledger', 'CertificateUpkeep')"
+PASSED_BY_ITSELF = ("Reconciler/", "InstanceService/upkeep", "CertificateUpkeep/", "DomainLook/", "Outbox/upkeep")
 
 
 class Points:

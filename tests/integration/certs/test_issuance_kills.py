@@ -7,7 +7,7 @@ import pytest
 
 from lifecycle.certs.names import ChallengeType
 from tests.support.issuer import Desk, fresh_name
-from tests.support.mortal import quiet
+from tests.support.mortal import PASSED_BY_ITSELF, quiet
 
 _RUN = "Issuance/run"
 _ORDER = (_RUN, f"{_RUN}/order", "db/begin_order", "ca/new_order", "db/set_order_url")
@@ -71,10 +71,7 @@ _RUNS = [
     for when in ("before", "after")
 ]
 # Of every certificate and of nobody's doing.
-_BACKGROUND = (
-    *("Reconciler/", "InstanceService/", "CertificateUpkeep/", "DomainLook/"),
-    "CertificateService/certificate",
-)
+_BACKGROUND = (*PASSED_BY_ITSELF, "CertificateService/certificate")
 
 
 async def prepare(desk: Desk, story: Story) -> str:

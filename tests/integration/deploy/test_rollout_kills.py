@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import pytest
 
 from tests.integration.deploy.conftest import Yard
-from tests.support.mortal import quiet
+from tests.support.mortal import PASSED_BY_ITSELF, quiet
 from tests.support.shop import Shop
 
 _SWITCH = (
@@ -82,7 +82,7 @@ _RUNS = [
     for when in ("before", "after")
 ]
 # Of every project and of nobody's doing.
-_BACKGROUND = ("Reconciler/", "InstanceService/upkeep", "CertificateUpkeep/", "DomainLook/", "DeploymentService/state")
+_BACKGROUND = (*PASSED_BY_ITSELF, "DeploymentService/state")
 _MOST_RUNS = 12
 
 
