@@ -240,6 +240,13 @@ class Desk(NamedTuple):
         ago = "UPDATE challenges SET created_at = created_at - INTERVAL 5 MINUTE WHERE issuance_id = %s"
         await self.places.db.execute(ago, issuance)
 
+    async def has_account(self, ca: str = USUAL) -> None:
+        """See to it that there is an account at this CA; the first issuance opens it."""
+        if await self.places.db.one("SELECT ca FROM acme_accounts WHERE ca = %s", ca) is None:
+            name = fresh_name()
+            await self.ask(name, ca=ca)
+            await self.ends(name)
+
     async def forget_account(self, ca: str = USUAL) -> None:
         """Have a new account made at this CA."""
         await self.places.db.execute("DELETE FROM acme_accounts WHERE ca = %s", ca)

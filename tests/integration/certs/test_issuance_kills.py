@@ -77,6 +77,7 @@ _BACKGROUND = (*PASSED_BY_ITSELF, "CertificateService/certificate")
 async def prepare(desk: Desk, story: Story) -> str:
     """Bring everything into the state in which the story begins; gives its domain."""
     domain = fresh_name()
+    await desk.has_account()
     if story.begin == "renew":
         await desk.ask(domain, challenge=story.challenge)
         await desk.ends(domain)
