@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from lifecycle import resources
+from lifecycle import clock, resources
 from lifecycle.certs.abandonment import abandonment
 from lifecycle.certs.authority_service import authority_service
 from lifecycle.certs.certificates import certificate_service
@@ -111,6 +111,7 @@ async def _metrics(_: Request) -> Response:
     """What this worker counted, and what it sees of certificates, rate limits and its gateway."""
     available = resources.current()
     registry = CollectorRegistry()
-    await state.of_worker(available.db, available.authorities, available.gateway, registry)
+    parts = (available.db, available.authorities, available.gateway)
+    await state.of_worker(*parts, registry, now=clock.now())
     text = generate_latest(registry) + generate_latest(measures.REGISTRY)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

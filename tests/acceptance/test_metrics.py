@@ -119,12 +119,14 @@ async def test_certificates_are_named_only_where_nobody_from_outside_can_ask(api
     assert asked.status == 202, asked
 
     async def expiry() -> float | None:
-        return (await read(worker)).of("lifecycle_certificate_expiry_timestamp_seconds", domain=domain)
+        return (await read(worker)).of(
+            "lifecycle_certificate_expiry_timestamp_seconds", domain=domain, renewal="planned"
+        )
 
     await eventually(expiry, within=60)
     public, private = await read(api), await read(worker)
 
-    assert public.of("lifecycle_certificates_first_expiry_timestamp_seconds")
+    assert public.of("lifecycle_certificates_first_expiry_timestamp_seconds", renewal="planned")
     assert private.of("lifecycle_issuance_seconds_count", ending="issued")
     assert domain not in str(public)
 
@@ -149,6 +151,42 @@ async def test_alerts_and_dashboard_ask_for_metrics_that_there_are(api: Api, wor
 
     assert asked
     assert not asked - exported
+
+
+async def test_alerts_are_tried_with_series_as_they_are_told(api: Api, worker: Api) -> None:
+    """An alert that was seen to fire in its test does so in earnest: names and labels are the same."""
+    text = (OPS / "prometheus" / "alerts.test.yml").read_text()
+    tried = {
+        (name, frozenset(re.findall(r"(\w+)=", labels)) - {"job", "instance"})
+        for name, labels in re.findall(r"series: '(lifecycle_\w+)\{(.*?)\}'", text)
+    }
+    told: dict[str, set[frozenset[str]]] = {}
+    for page in (await read(api), await read(worker)):
+        for name, labels in page.values:
+            told.setdefault(name, set()).add(frozenset(dict(labels)))
+
+    assert {name for name, _ in tried} & told.keys() >= {"lifecycle_up", "lifecycle_cancels_total"}
+    assert [(name, labels) for name, labels in tried if labels not in told.get(name, {labels})] == []
+    assert "5.0" in {dict(labels)["le"] for name, labels in (await read(worker)).values if name.endswith("_bucket")}
+
+
+async def test_what_is_counted_for_an_alert_begins_at_nothing(api: Api, worker: Api) -> None:
+    """The first cancel without an answer, and the first handler that breaks, is a growth that an alert sees."""
+    public, private = await read(api), await read(worker)
+
+    for kind in ("project-deletion", "standby-stop", "certificate-renewal"):
+        assert public.of("lifecycle_cancels_total", kind=kind, outcome="engine_unavailable") is not None
+        assert private.of("lifecycle_wakeups_total", kind=kind, verdict="due") is not None
+    defect = {"service": "Ledger", "handler": "record", "reason": "defect"}
+    assert private.of("lifecycle_invocation_failures_total", **defect) == 0
+
+
+async def test_a_request_with_a_quoted_slash_is_counted_under_its_route(api: Api) -> None:
+    """A URL that was pasted where a name is wanted is no strange request."""
+    refused = await api.get("/v1/certificates/https%3A%2F%2Fa.example.com%2Fx")
+    route = {"method": "GET", "route": "/v1/certificates/{domain}", "status": str(refused.status)}
+
+    assert (await read(api)).of("lifecycle_http_request_seconds_count", **route)
 
 
 def test_the_dashboard_is_one_that_grafana_takes() -> None:

@@ -18,7 +18,7 @@ from lifecycle.deploy import standby
 from lifecycle.deploy.standby import KeepRunning, ScheduleStop
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor
-from lifecycle.observability import measures
+from lifecycle.observability import logs, measures
 from lifecycle.scheduler import entries
 from lifecycle.scheduler.model import CancelDeletion, ExpediteDeletion, RescheduleDeletion
 
@@ -37,13 +37,15 @@ class Operations(NamedTuple):
 
 async def project_of(context: Context, actor: Actor, key: str) -> str:
     """The project id behind the key of a deletion, which may be a slug."""
-    return await context.project_id(actor, key)
+    project = await context.project_id(actor, key)
+    logs.bind(action=f"{entries.KIND}/{project}")
+    return project
 
 
 async def cancel_deletion(context: Context, actor: Actor, project: str, generation: int | None) -> CancelAnswer:
     """Cancel the deletion of a project."""
     with _counted(entries.KIND):
-        project = await context.project_id(actor, project)
+        project = await project_of(context, actor, project)
         command = CancelDeletion(actor=actor, now=clock.now(), generation=generation)
         cancelled = await context.client.cancel_deletion(project, command)
     return CancelAnswer.model_validate(cancelled.model_dump())
@@ -53,7 +55,7 @@ async def move_deletion(
     context: Context, actor: Actor, project: str, body: DeletionMove, generation: int | None
 ) -> DeletionAnswer:
     """Move the deletion of a project."""
-    project = await context.project_id(actor, project)
+    project = await project_of(context, actor, project)
     _check(body)
     command = RescheduleDeletion(
         actor=actor,
@@ -69,7 +71,7 @@ async def run_deletion(
     context: Context, actor: Actor, project: str, generation: int | None, idempotency_key: str | None
 ) -> DeletionAnswer:
     """Expedite the deletion of a project."""
-    project = await context.project_id(actor, project)
+    project = await project_of(context, actor, project)
     command = ExpediteDeletion(actor=actor, now=clock.now(), generation=generation)
     deletion = await context.client.expedite_deletion(
         project, command, idempotency_key=idempotency(actor, idempotency_key, "expedite", project, str(generation))
@@ -116,14 +118,14 @@ async def run_stop(
 
 async def domain_of(context: Context, actor: Actor, key: str) -> str:  # noqa: ARG001  as for the other kinds
     """The key of a renewal is the domain, in its canonical form."""
-    return key_of(key)
+    return _renewed(key)
 
 
 async def cancel_renewal(context: Context, actor: Actor, domain: str, generation: int | None) -> CancelAnswer:
     """Cancel the next renewal of a certificate."""
     with _counted(certs.KIND):
         act = certs.Act(actor=actor, now=clock.now(), generation=generation)
-        cancelled = await context.client.cancel_renewal(key_of(domain), act)
+        cancelled = await context.client.cancel_renewal(_renewed(domain), act)
     return CancelAnswer(outcome="cancelled", generation=cancelled.generation, cancelled_at=cancelled.cancelled_at)
 
 
@@ -131,7 +133,7 @@ async def move_renewal(
     context: Context, actor: Actor, domain: str, body: DeletionMove, generation: int | None
 ) -> CertificateAnswer:
     """Move the next renewal of a certificate."""
-    key, due_at = key_of(domain), _due_at(body)
+    key, due_at = _renewed(domain), _due_at(body)
     command = certs.RescheduleRenewal(actor=actor, now=clock.now(), generation=generation, due_at=due_at)
     return await answer(context, key, await context.client.reschedule_renewal(key, command))
 
@@ -140,13 +142,19 @@ async def run_renewal(
     context: Context, actor: Actor, domain: str, generation: int | None, idempotency_key: str | None
 ) -> CertificateAnswer:
     """Renew a certificate now."""
-    key = key_of(domain)
+    key = _renewed(domain)
     certificate = await context.client.renew_certificate(
         key,
         certs.Act(actor=actor, now=clock.now(), generation=generation),
         idempotency_key=idempotency(actor, idempotency_key, "run", key, str(generation)),
     )
     return await answer(context, key, certificate)
+
+
+def _renewed(key: str) -> str:
+    domain = key_of(key)
+    logs.bind(domain=domain, action=f"{certs.KIND}/{domain}")
+    return domain
 
 
 @contextmanager

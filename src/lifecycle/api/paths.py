@@ -31,7 +31,8 @@ class Slashes:
         """Serve one request."""
         raw = scope.get("raw_path") if scope["type"] == "http" else None
         if raw and _QUOTED.search(raw):
-            scope = {**scope, "path": _SLASH.join(_text(part) for part in _QUOTED.split(raw))}
+            # In place: whoever watches the request from outside learns its route from the same scope.
+            scope["path"] = _SLASH.join(_text(part) for part in _QUOTED.split(raw))
         await self._app(scope, receive, send)
 
 

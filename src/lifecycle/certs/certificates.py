@@ -130,7 +130,7 @@ async def settle(ctx: ObjectContext, message: Settled) -> None:
     now, chance = message.outcome.at or await _now(ctx), ctx.random().random()
     before = await _read(ctx)
     _carry_out_all(ctx, before, events.settle(ctx.key(), before, message, now=now, random=chance))
-    if before.running is not None and before.running.issuance == message.issuance:
+    if before.running is not None and events.is_awaited(before, message):
         measures.issued(message.outcome.ending.value, before.running.begun_at, now)
 
 

@@ -105,6 +105,12 @@ def advised(certificate: Certificate, message: Advised, *, now: datetime, random
     return moves.rearranged(looked, now=now)
 
 
+def is_awaited(certificate: Certificate, message: Settled) -> bool:
+    """Whether the message ends the run that is at work now; any other was settled before."""
+    running = certificate.running
+    return running is not None and running.is_at_work and running.key == message.key
+
+
 def settle(domain: str, certificate: Certificate, message: Settled, *, now: datetime, random: float) -> Decision:
     """An issuance ended."""
     left = message.issuance in certificate.leaving
@@ -113,7 +119,7 @@ def settle(domain: str, certificate: Certificate, message: Settled, *, now: date
             update={"leaving": tuple(one for one in certificate.leaving if one != message.issuance)}
         )
     outcome, running = message.outcome, certificate.running
-    is_ours = running is not None and running.is_at_work and running.key == message.key
+    is_ours = is_awaited(certificate, message)
     if outcome.ending is Ending.ISSUED and outcome.version is not None and certificate.workspace == message.workspace:
         return _issued(certificate, message, outcome.version, is_ours=is_ours, now=now, random=random)
     if is_ours and running is not None and not certificate.removed:

@@ -1,13 +1,15 @@
 """SQL: certificates in the order in which they expire: for lists, for alarms, for metrics; and how many stand how."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from lifecycle.certs.store import Listing, listing
 from lifecycle.db import Database
 
 _NEVER = datetime(1000, 1, 1, tzinfo=UTC)  # the earliest DATETIME there is
+# Who has let a certificate expire on purpose is not told of it for ever.
+FORGOTTEN_AFTER = timedelta(days=3)
 
 
 class Wanted(NamedTuple):
@@ -53,39 +55,78 @@ async def by_expiry(db: Database, wanted: Wanted, *, after: tuple[datetime, str]
     return [Place(row["runs_out_at"], listing(row)) for row in rows]
 
 
-async def count_by_status(db: Database, workspace: str) -> Mapping[str, int]:
-    """How many domains of a workspace are in each status."""
+async def count_by_status(db: Database, workspace: str, *, project: str | None = None) -> Mapping[str, int]:
+    """How many domains of a workspace, or of one project of it, are in each status."""
     rows = await db.all(
         "SELECT status, COUNT(*) AS n FROM certificate_domains WHERE workspace_id = %s AND status <> 'removed' "
-        "GROUP BY status",
+        "AND (%s IS NULL OR project_id = %s) GROUP BY status",
         workspace,
+        project,
+        project,
     )
     return {row["status"]: int(row["n"]) for row in rows}
 
 
 class ShortLived(NamedTuple):
-    """A domain whose certificate is about to expire, or has expired."""
+    """A domain whose certificate is about to expire, or has expired.
+
+    Attributes:
+        is_renewed: whether a renewal is planned or under way; else one was cancelled, or stopped, and nobody tries.
+        last_error: what went wrong last, or why nobody tries.
+    """
 
     domain: str
     workspace: str
     not_after: datetime
+    is_renewed: bool
     last_error: str
 
 
-async def running_out(db: Database, *, now: datetime, share: float) -> Sequence[ShortLived]:
-    """Served certificates with less than this share of their life left, those that expire first before the others.
+async def running_out(db: Database, *, now: datetime, share: float, limit: int) -> Sequence[ShortLived]:
+    """Served certificates of projects that are there, with less than this share of their life left.
 
-    Not those whose renewal somebody cancelled.
+    Args:
+        db: where they are.
+        now: the present moment.
+        share: between 0 and 1.
+        limit: most of those that still live, the first to expire before the others, and most of those that have
+            expired, the last to expire before the others: what is long over hides nothing that is new.
+
+    Returns:
+        What has expired and is not renewed either is left out after three days: somebody wanted it so.
     """
     rows = await db.all(
-        "SELECT c.domain, c.workspace_id, c.not_after, d.last_error FROM certificates c "
-        "JOIN certificate_domains d ON d.domain = c.domain WHERE c.status = 'served' "
+        "SELECT * FROM ("
+        "(SELECT c.domain, c.workspace_id, c.not_after, d.next_renewal_at, d.status, d.last_error FROM certificates c "
+        "JOIN certificate_domains d ON d.domain = c.domain AND d.workspace_id = c.workspace_id "
+        "LEFT JOIN projects p ON p.id = c.project_id WHERE c.status = 'served' AND c.not_after > %s "
         "AND c.not_after < %s + INTERVAL TIMESTAMPDIFF(SECOND, c.not_before, c.not_after) * %s SECOND "
-        "AND (d.next_renewal_at IS NOT NULL OR d.status = 'renewing') ORDER BY c.not_after, c.domain LIMIT 100",
+        "AND d.status NOT IN ('revoked', 'removed') AND COALESCE(p.state, '') <> 'purging' "
+        "ORDER BY c.not_after, c.domain LIMIT %s) UNION ALL "
+        "(SELECT c.domain, c.workspace_id, c.not_after, d.next_renewal_at, d.status, d.last_error FROM certificates c "
+        "JOIN certificate_domains d ON d.domain = c.domain AND d.workspace_id = c.workspace_id "
+        "LEFT JOIN projects p ON p.id = c.project_id WHERE c.status = 'served' AND c.not_after <= %s "
+        "AND (c.not_after > %s OR d.next_renewal_at IS NOT NULL OR d.status = 'renewing') "
+        "AND d.status NOT IN ('revoked', 'removed') AND COALESCE(p.state, '') <> 'purging' "
+        "ORDER BY c.not_after DESC, c.domain LIMIT %s)) AS short ORDER BY not_after, domain",
+        now,
         now,
         share,
+        limit,
+        now,
+        now - FORGOTTEN_AFTER,
+        limit,
     )
-    return [ShortLived(row["domain"], row["workspace_id"], row["not_after"], row["last_error"]) for row in rows]
+    return [
+        ShortLived(
+            domain=row["domain"],
+            workspace=row["workspace_id"],
+            not_after=row["not_after"],
+            is_renewed=row["next_renewal_at"] is not None or row["status"] == "renewing",
+            last_error=row["last_error"],
+        )
+        for row in rows
+    ]
 
 
 class Expiry(NamedTuple):
@@ -96,8 +137,29 @@ class Expiry(NamedTuple):
 
 
 async def soonest_expiries(db: Database, *, limit: int) -> Sequence[Expiry]:
-    """The certificates in use that expire first, over all workspaces, for metrics."""
+    """Of the certificates in use that are going to be renewed, those that expire first; of all workspaces."""
     rows = await db.all(
-        "SELECT domain, not_after FROM certificates WHERE status = 'served' ORDER BY not_after LIMIT %s", limit
+        "SELECT c.domain, c.not_after FROM certificates c JOIN certificate_domains d ON d.domain = c.domain "
+        "AND d.workspace_id = c.workspace_id WHERE c.status = 'served' "
+        "AND (d.next_renewal_at IS NOT NULL OR d.status = 'renewing') ORDER BY c.not_after LIMIT %s",
+        limit,
+    )
+    return [Expiry(row["domain"], row["not_after"]) for row in rows]
+
+
+async def unrenewed_expiries(db: Database, *, since: datetime, limit: int) -> Sequence[Expiry]:
+    """Of the certificates in use that nobody renews, those that expire first; of all workspaces.
+
+    Args:
+        db: where they are.
+        since: what expired before that is left out.
+        limit: most of them.
+    """
+    rows = await db.all(
+        "SELECT c.domain, c.not_after FROM certificates c JOIN certificate_domains d ON d.domain = c.domain "
+        "AND d.workspace_id = c.workspace_id WHERE c.status = 'served' AND c.not_after >= %s "
+        "AND d.next_renewal_at IS NULL AND d.status NOT IN ('renewing', 'removed') ORDER BY c.not_after LIMIT %s",
+        since,
+        limit,
     )
     return [Expiry(row["domain"], row["not_after"]) for row in rows]

@@ -284,7 +284,9 @@ async def list_domains(
 
 async def count_by_status(db: Database) -> Mapping[str, int]:
     """How many domains are in each status, over all workspaces, for metrics."""
-    rows = await db.all("SELECT status, COUNT(*) AS n FROM certificate_domains GROUP BY status")
+    rows = await db.all(
+        "SELECT status, COUNT(*) AS n FROM certificate_domains WHERE status <> 'removed' GROUP BY status"
+    )
     return {row["status"]: int(row["n"]) for row in rows}
 
 

@@ -8,10 +8,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from lifecycle.certs import expiry_store
+from lifecycle.certs.expiry_store import ShortLived
 from lifecycle.clock import rfc3339
 from lifecycle.db import Database, DatabaseDownError
 from lifecycle.engine import Engine, moment
 
+# Of those that still live, and of those that have expired; one alarm each is more than anybody reads.
+_MOST_RUNNING_OUT = 100
 # The state of every certificate, with the parts that the checks need picked out of the JSON. The countdown is the only
 # part of it that has a generation.
 _CERTIFICATES = """
@@ -124,7 +127,7 @@ async def look(engine: Engine, db: Database, *, now: datetime, warn_share: float
             LostIssuance(row["domain"], row["workspace"], row["issuance"], int(row["run"]))
             for row in await engine.query(_LOST)
         ),
-        running_out=tuple(await _running_out(db, now, warn_share)),
+        running_out=tuple(await running_out(db, now=now, share=warn_share)),
     )
 
 
@@ -151,12 +154,24 @@ async def _look_for_missing(engine: Engine, query: str) -> Sequence[MissingRenew
     ]
 
 
-async def _running_out(db: Database, now: datetime, share: float) -> Sequence[RunningOut]:
+async def running_out(db: Database, *, now: datetime, share: float) -> Sequence[RunningOut]:
+    """Certificates with so little life left that a person has to know, and why; none while the database is down.
+
+    Args:
+        db: where the certificates are.
+        now: the present moment.
+        share: the part of a certificate's life, between 0 and 1, with which left a person has to know.
+    """
     try:
-        found = await expiry_store.running_out(db, now=now, share=share)
+        found = await expiry_store.running_out(db, now=now, share=share, limit=_MOST_RUNNING_OUT)
     except DatabaseDownError:
         return []
-    return [
-        RunningOut(one.domain, one.workspace, f"it expires at {rfc3339(one.not_after)}. {one.last_error}".strip())
-        for one in found
-    ]
+    return [RunningOut(one.domain, one.workspace, _why(one, now)) for one in found]
+
+
+def _why(one: ShortLived, now: datetime) -> str:
+    """When it expires, or has, and why nothing came of its renewal."""
+    end = f"it {'expires' if one.not_after > now else 'expired'} at {rfc3339(one.not_after)}."
+    if one.last_error:
+        return f"{end} {one.last_error}"
+    return end if one.is_renewed else f"{end} Nobody renews it: its renewal was cancelled."

@@ -42,7 +42,7 @@ def list_all(
     if json:
         output.show_json(answer)
         return
-    _show_timeline(answer["items"])
+    _show_timeline(answer["items"], is_all=not answer["next_cursor"])
     rows = [
         (
             output.in_how_long(one["due_at"]) if one["state"] in _OPEN else "",
@@ -120,15 +120,16 @@ def run(action: Id, if_generation: Generation = None, json: Json = False) -> Non
         output.out.print(f"Brought forward: {action} is due {output.due(_due_at(moved))}.")
 
 
-def _show_timeline(actions: Sequence[Mapping[str, Any]]) -> None:
-    """Before the list, on a terminal: when how much is due."""
+def _show_timeline(actions: Sequence[Mapping[str, Any]], *, is_all: bool) -> None:
+    """Before the list, on a terminal: when how much is due, as far as it is listed."""
     if not output.out.is_terminal:
         return
     moments = [at for one in actions if one["state"] in _OPEN and (at := output.moment(one["due_at"]))]
     drawn = timelines.picture(moments, clock.now(), width=output.out.width)
     if drawn is not None:
         bars, scale = drawn
-        output.out.print(f"[cyan]{bars}[/cyan]\n[dim]{scale}[/dim]\n")
+        of = "" if is_all else f"\n[dim]of the first {len(actions)}; more are due after them[/dim]"
+        output.out.print(f"[cyan]{bars}[/cyan]\n[dim]{scale}[/dim]{of}\n")
 
 
 def _called(action: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from lifecycle.cli import http, output
 from lifecycle.cli.output import Json
@@ -36,7 +37,10 @@ def list_all(json: Json = False) -> None:
 
 
 @app.command()
-def revoke(link: Annotated[str, typer.Argument(help="Id of the link: cal_…")]) -> None:
+def revoke(link: Annotated[str, typer.Argument(help="Id of the link: cal_…")], json: Json = False) -> None:
     """End a link; the calendar program gets nothing more."""
     http.call("DELETE", f"/v1/calendar-links/{http.quoted(link)}")
-    output.out.print(f"Revoked: {link}")
+    if json:
+        output.show_json({"id": link, "revoked": True})
+    else:
+        output.out.print(f"Revoked: {escape(link)}")

@@ -88,10 +88,13 @@ def verify(project: Ref, domain: Domain, json: Json = False) -> None:
 
 
 @app.command()
-def remove(project: Ref, domain: Domain) -> None:
+def remove(project: Ref, domain: Domain, json: Json = False) -> None:
     """Take a domain away from a project that was added to it."""
     http.call("DELETE", _path(project, domain))
-    output.out.print(f"Removed: {escape(domain)} leads nowhere now.")
+    if json:
+        output.show_json({"project": project, "domain": domain, "removed": True})
+    else:
+        output.out.print(f"Removed: {escape(domain)} leads nowhere now.")
 
 
 def _path(project: str, domain: str) -> str:

@@ -16,7 +16,7 @@ from lifecycle.settings import Settings
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 # An upload takes as long as it takes; only a connection on which nothing moves is given up.
 _UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120)
-_LOOK_EVERY_SECONDS = 0.25
+LOOK_EVERY_SECONDS = 0.25
 _UNREACHABLE_SECONDS = 60
 _NO_PARTS = ("", ".", "..")
 
@@ -106,9 +106,19 @@ def call(
 
 
 def until(
-    seen: Mapping[str, Any], path: str, is_over: Callable[[Mapping[str, Any]], bool]
+    seen: Mapping[str, Any],
+    path: str,
+    is_over: Callable[[Mapping[str, Any]], bool],
+    *,
+    pause: Callable[[Mapping[str, Any]], float] = lambda _: LOOK_EVERY_SECONDS,
 ) -> Iterator[Mapping[str, Any]]:
     """What is at `path`, beginning with what was seen of it, again and again; the last one is over.
+
+    Args:
+        seen: of it.
+        path: of the API.
+        is_over: whether that is the last one.
+        pause: seconds until the next look.
 
     Raises:
         CommandError: it is refused, or the API cannot be reached for a minute.
@@ -116,7 +126,7 @@ def until(
     unreachable_since: float | None = None
     yield seen
     while not is_over(seen):
-        time.sleep(_LOOK_EVERY_SECONDS)
+        time.sleep(pause(seen))
         try:
             seen = call("GET", path)
         except CommandError as error:

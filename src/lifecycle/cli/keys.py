@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from lifecycle.cli import http, output
 from lifecycle.cli.output import Json
@@ -59,10 +60,13 @@ def list_all(json: Json = False) -> None:
 
 
 @app.command()
-def revoke(key: Annotated[str, typer.Argument(help="Id of the key: key_…")]) -> None:
+def revoke(key: Annotated[str, typer.Argument(help="Id of the key: key_…")], json: Json = False) -> None:
     """End a key."""
     http.call("DELETE", f"/v1/api-keys/{http.quoted(key)}")
-    output.out.print(f"Revoked: {key}")
+    if json:
+        output.show_json({"id": key, "revoked": True})
+    else:
+        output.out.print(f"Revoked: {escape(key)}")
 
 
 @app.command()

@@ -80,34 +80,71 @@ def change(
 
 
 @webhook_app.command()
-def rotate(webhook: Webhook, json: Json = False) -> None:
+def rotate(
+    webhook: Webhook,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while a former secret still signs, which then ends at once.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Give a webhook a new secret, shown this once; the former one signs too for a day."""
-    _show_secret(http.call("POST", f"{_webhook(webhook)}/rotate"), json=json)
+    _show_secret(http.call("POST", f"{_webhook(webhook)}/rotate", body={"force": force}), json=json)
+
+
+@webhook_app.command()
+def replay(
+    webhook: Webhook,
+    since: Annotated[
+        str | None, typer.Option(help="Only what was written from then on, such as 2026-11-21T09:00:00Z.")
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="failed: what was given up. held: what came while it was disabled. Else both.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Send again what a webhook has missed, the oldest first; what was delivered is not sent again."""
+    asked = {"since": since, "state": state}
+    body = {name: value for name, value in asked.items() if value is not None}
+    answer = http.call("POST", f"{_webhook(webhook)}/replay", body=body)
+    if json:
+        output.show_json(answer)
+        return
+    count = answer["deliveries"]
+    output.out.print(
+        f"On their way: {count}; look with: lifecycle delivery list --target {escape(webhook)}"
+        if count
+        else f"Nothing was missed since {answer['since']}."
+    )
 
 
 @webhook_app.command("test")
 def try_webhook(webhook: Webhook, json: Json = False) -> None:
-    """Send a test to a webhook."""
+    """Send a test to a webhook; also to a disabled one, once."""
     _begun(http.call("POST", f"{_webhook(webhook)}/test"), json=json)
 
 
 @webhook_app.command("remove")
-def remove_webhook(webhook: Webhook) -> None:
+def remove_webhook(webhook: Webhook, json: Json = False) -> None:
     """Remove a webhook; its deliveries stay listed."""
     http.call("DELETE", _webhook(webhook))
-    output.out.print(f"Removed: {escape(webhook)}")
+    if json:
+        output.show_json({"id": webhook, "removed": True})
+    else:
+        output.out.print(f"Removed: {escape(webhook)}")
 
 
 @delivery_app.command("list")
 def list_deliveries(
     target: Annotated[str | None, typer.Option(help="Id of a webhook, or an address.")] = None,
-    state: Annotated[str | None, typer.Option(help="pending, delivered or failed.")] = None,
+    state: Annotated[str | None, typer.Option(help="pending, delivered, failed or held.")] = None,
     project: Annotated[str | None, typer.Option(help="Id or slug.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only what was written from then on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only what was written before then.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most lines.")] = 50,
     json: Json = False,
 ) -> None:
     """List what was sent, newest first."""
-    asked = {"target": target, "state": state, "project": project, "limit": str(limit)}
+    asked = {"target": target, "state": state, "project": project, "since": since, "until": until, "limit": str(limit)}
     answer = http.call("GET", "/v1/deliveries", query=asked)
     if json:
         output.show_json(answer)
@@ -174,10 +211,13 @@ def set_recipient(address: Address, event: Events = None, json: Json = False) ->
 
 
 @recipient_app.command("remove")
-def remove_recipient(address: Address) -> None:
+def remove_recipient(address: Address, json: Json = False) -> None:
     """Forget what was set for an address; an administrator then gets what all get by default."""
     http.call("DELETE", f"/v1/recipients/{http.quoted(address)}")
-    output.out.print(f"Forgotten: {escape(address)}")
+    if json:
+        output.show_json({"address": address, "removed": True})
+    else:
+        output.out.print(f"Forgotten: {escape(address)}")
 
 
 def _webhook(webhook: str) -> str:

@@ -61,21 +61,29 @@ def of(project: str) -> Mapping[str, Any]:
 
 def audit(
     project: Annotated[str | None, typer.Option(help="Only of this project, by id or slug.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this, such as deletion.scheduled, or deletion.*.")] = None,
+    person: Annotated[str | None, typer.Option(help="Only what this person did; lifecycle for the service.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only what happened to this domain and its certificate.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only from then on, such as 2026-11-21T09:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only what was before then.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most items.")] = 50,
     json: Json = False,
 ) -> None:
     """Read the audit log, newest first; times are UTC."""
-    answer = http.call("GET", "/v1/audit", query={"project": project, "limit": str(limit)})
+    asked = {"project": project, "action": action, "person": person, "domain": domain, "since": since, "until": until}
+    answer = http.call("GET", "/v1/audit", query={**asked, "limit": str(limit)})
     if json:
         output.show_json(answer)
         return
     if not answer["items"]:
-        output.out.print("Nothing happened yet.")
+        output.out.print("Nothing happened yet." if not any(asked.values()) else "Nothing like that happened.")
     for one in answer["items"]:
         named = {"project": one["project"], **one["detail"]}
         detail = "  ".join(f"{name}={value}" for name, value in named.items() if value and name != "cancel_url")
         at = one["at"][:19].replace("T", " ")
         output.out.print(f"{at}  [bold]{one['action']:<20}[/bold]  {escape(one['actor']):<20}  {escape(detail)}")
+    if answer["next_cursor"]:
+        output.err.print(f"There may be more than {limit}; see --limit, --since and --until.")
 
 
 def _verified(text: str, jwks: str | None) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def gateway(
     typer.echo(f"haproxy -W -S {folder}/master.sock,mode,600 -f {folder}/haproxy.cfg -f {folder}/pools.cfg")
 
 
-def migrate_database() -> None:
+def migrate_database(json: Json = False) -> None:
     """Bring the database to the schema of this release."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -113,10 +113,13 @@ def migrate_database() -> None:
             "Check LIFECYCLE_DATABASE_URL, and repeat: every migration can be run again.",
             refusal=False,
         ) from error
+    if json:
+        output.show_json({"schema": after, "before": before})
+        return
     output.out.print(f"Schema {after}" + (" already." if before == after else f", was {before or 'empty'}."))
 
 
-def register() -> None:
+def register(json: Json = False) -> None:
     """Register the worker with the engine. A worker does this itself unless it was told not to."""
     from lifecycle.engine import EngineDownError
 
@@ -129,7 +132,10 @@ def register() -> None:
             "Check LIFECYCLE_RESTATE_ADMIN_URL, and that the engine reaches LIFECYCLE_WORKER_PUBLIC_URL.",
             refusal=False,
         ) from error
-    output.out.print(f"Registered {deployment.uri} as {deployment.id}.")
+    if json:
+        output.show_json({"id": deployment.id, "uri": deployment.uri})
+    else:
+        output.out.print(f"Registered {deployment.uri} as {deployment.id}.")
 
 
 def doctor(json: Json = False) -> None:
@@ -180,6 +186,8 @@ async def _checks(settings: Settings) -> "AsyncIterator[Check]":
             for check in await health.check(settings, db, engine, client):
                 yield check
             for check in await health.check_deployments(settings, db):
+                yield check
+            for check in await health.check_notifications(settings, db):
                 yield check
             async for check in certificate_health.check_certificates(settings, db):
                 yield check

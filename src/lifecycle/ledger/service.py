@@ -37,6 +37,6 @@ async def record(ctx: Context, entry: Entry) -> None:
         address = links.url(available.vault, available.settings.api_url, link)
         entry = entry.model_copy(update={"detail": {**entry.detail, "cancel_url": address}})
     deliveries = await available.ledger.write(entry)
-    measures.TRANSITIONS.labels(entry.action).inc()
+    measures.recorded(entry.action)
     for delivery in deliveries:
         ctx.object_send(deliver, delivery, Wake(generation=1))

@@ -1,6 +1,8 @@
 """Watches the handlers of the worker: what their log lines belong to, how long steps take, what fails, traces.
 
-Every service is watched from outside, by `watch`; no handler knows of it.
+Every service is watched from outside, by `watch`; no handler knows of it. What a handler sends at once carries the
+`traceparent` (W3C Trace Context) with which it was called, so that all that follows from a request is one trace. What
+it sends for later does not: days may lie in between.
 """
 
 import functools
@@ -11,12 +13,18 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from restate import Service, TerminalError, VirtualObject, Workflow
 from restate.extensions import current_context
 from restate.server_context import DisconnectedException, ServerInvocationContext
 
+from lifecycle.certs.model import Ending
+from lifecycle.db import DatabaseDownError
+from lifecycle.deploy.gateway import GatewayDownError
+from lifecycle.deploy.platforms.platform import PlatformDownError
+from lifecycle.engine import EngineDownError
 from lifecycle.observability import logs, measures, traces
 
 _log = logging.getLogger(__name__)
@@ -44,17 +52,46 @@ _WAKE_UP = re.compile(rb'\{"generation":\s*(\d{1,18})\}')
 # A step that is repeated has a number in its name: `look-3`, `order-again-2`.
 _NUMBER = re.compile(r"(-again)?-\d+$")
 _COUNTED_STEPS = 10_000
+_TRACEPARENT = "traceparent"
+_RAW_CALL = inspect.signature(ServerInvocationContext.do_raw_call)
+# What is raised while a part is away; who runs that part hears of it by other alerts.
+_OUTAGES = (
+    DatabaseDownError,
+    EngineDownError,
+    GatewayDownError,
+    PlatformDownError,
+    ConnectionError,
+    TimeoutError,
+)
 
 # Failed attempts of steps that did not succeed yet, as this worker saw them.
 _failed: OrderedDict[tuple[str, str], int] = OrderedDict()
+# The errors of steps that were logged in this attempt of a handler.
+_told: ContextVar[list[str] | None] = ContextVar("lifecycle_told_failures", default=None)
+
+
+class ToldOnce(logging.Filter):
+    """Drops what the SDK logs of a step that failed: the line of `_watched` said it, with the step and the attempt."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        error = record.exc_info[1] if record.exc_info else None
+        return error is None or not any(told in str(error) for told in _told.get() or ())
+
+
+_TOLD_ONCE = ToldOnce()
 
 
 def watch(services: Iterable[Service | VirtualObject | Workflow]) -> None:
     """Have every handler of the services watched; doing it twice changes nothing."""
-    for service in services:
-        for handler in service.handlers.values():
-            if _attempt not in (known := handler.context_managers or []):
-                handler.context_managers = [_attempt, *known]
+    logging.getLogger("restate.server_context").addFilter(_TOLD_ONCE)
+    handlers = [(service.name, handler) for service in services for handler in service.handlers.values()]
+    for _, handler in handlers:
+        if _attempt not in (known := handler.context_managers or []):
+            handler.context_managers = [_attempt, *known]
+    measures.begin_worker(
+        sorted(set(_KINDS.values())), [ending.value for ending in Ending], [(name, one.name) for name, one in handlers]
+    )
 
 
 def step_name(name: str) -> str:
@@ -94,9 +131,13 @@ async def _attempt() -> AsyncIterator[None]:
     request = ctx.request()
     subject = belongs_to(service, ctx.key(), request.body)
     logs.bind(service=service, handler=handler, invocation=request.id, **subject)
+    _told.set([])
     ctx.run_typed = functools.partial(_run_typed, ctx.run_typed, service, request.id)  # type: ignore[method-assign]
+    # Not of the present span: what is sent must be the same when it is replayed.
+    if (caller := request.headers.get(_TRACEPARENT)) is not None:
+        ctx.do_raw_call = functools.partial(_do_raw_call, ctx, caller)  # type: ignore[method-assign]
     # The engine's own span, when it traces; else that of whoever called.
-    parent = request.attempt_headers if "traceparent" in request.attempt_headers else request.headers
+    parent = request.attempt_headers if _TRACEPARENT in request.attempt_headers else request.headers
     attributes = {"restate.invocation.id": request.id, **{f"lifecycle.{name}": of for name, of in subject.items()}}
     with traces.span(f"{service}/{handler}", parent=parent, is_server=True, attributes=attributes) as span:
         try:
@@ -104,9 +145,21 @@ async def _attempt() -> AsyncIterator[None]:
         except (TerminalError, DisconnectedException):
             raise  # refused, or the engine has gone
         except Exception as error:
-            measures.ATTEMPT_FAILURES.labels(service, handler).inc()
+            reason = measures.OUTAGE if isinstance(error, _OUTAGES) else measures.DEFECT
+            measures.ATTEMPT_FAILURES.labels(service, handler, reason).inc()
             span.fail(error)
             raise
+
+
+def _do_raw_call(ctx: ServerInvocationContext, caller: str, *given: Any, **named: Any) -> Any:
+    """As the SDK's, below every call and send of a handler; what has no delay gets the caller's `traceparent`.
+
+    Whether there is a delay counts, and not how long it is: that may be another one when the handler is replayed.
+    """
+    call = _RAW_CALL.bind(ctx, *given, **named)
+    if call.arguments.get("send_delay") is None:
+        call.arguments["headers"] = {_TRACEPARENT: caller, **(call.arguments.get("headers") or {})}
+    return ServerInvocationContext.do_raw_call(*call.args, **call.kwargs)
 
 
 def _run_typed(
@@ -144,7 +197,10 @@ async def _watched(service: str, invocation: str, name: str, action: Callable[[]
         except Exception as error:
             measures.STEP_FAILURES.labels(service, plain, "failed").inc()
             _count(place, attempt)
-            _log.warning("a step failed, and is repeated: %s: %s", type(error).__name__, error)
+            if (told := _told.get()) is not None:
+                told.append(repr(error))
+            defect = None if isinstance(error, _OUTAGES) else error  # whose place in the code tells something
+            _log.warning("a step failed, and is repeated: %s: %s", type(error).__name__, error, exc_info=defect)
             span.fail(error)
             raise
         finally:

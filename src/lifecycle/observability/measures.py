@@ -3,6 +3,7 @@
 No label names a project, a person or a domain: how many values each has follows from our code.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,16 @@ ProcessCollector(registry=REGISTRY)
 # Five seconds is what a deletion is promised (LIFECYCLE_DELETION_OVERDUE_AFTER); what is later is counted roughly.
 _LATENESS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600)
 _WORK_BUCKETS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600)
+# An authority may hold an order back for hours or days.
+_ISSUANCE_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600)
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+WAKE_UP_VERDICTS = ("due", "early", "stale")
+# The outcomes of a cancel that alerts ask for; any other code of a refusal may follow.
+CANCEL_OUTCOMES = ("cancelled", "engine_unavailable")
+# Why an attempt of a handler failed, and why one of a step did.
+OUTAGE, DEFECT = "outage", "defect"
+STEP_REASONS = ("failed", "refused", "verdict")
 
 LATENESS = Histogram(
     "lifecycle_action_lateness_seconds",
@@ -55,7 +65,7 @@ ISSUANCE = Histogram(
     "lifecycle_issuance_seconds",
     "From the beginning of an issuance to its end, pauses included, by how it ended.",
     ["ending"],
-    buckets=_WORK_BUCKETS,
+    buckets=_ISSUANCE_BUCKETS,
     registry=REGISTRY,
 )
 STEP = Histogram(
@@ -73,8 +83,9 @@ STEP_FAILURES = Counter(
 )
 ATTEMPT_FAILURES = Counter(
     "lifecycle_invocation_failures",
-    "Attempts of handlers that ended with an error that is no refusal; the engine repeats them.",
-    ["service", "handler"],
+    "Attempts of handlers that ended with an error that is no refusal; the engine repeats them. By reason: outage, "
+    "which is that of a part which does not answer, or defect, which is ours.",
+    ["service", "handler", "reason"],
     registry=REGISTRY,
 )
 REQUEST = Histogram(
@@ -84,6 +95,35 @@ REQUEST = Histogram(
     buckets=_REQUEST_BUCKETS,
     registry=REGISTRY,
 )
+
+
+def begin_api(kinds: Iterable[str]) -> None:
+    """Make the series that alerts about the API ask for, so that they begin at 0: a first one is seen to be more.
+
+    Args:
+        kinds: of actions.
+    """
+    for kind in kinds:
+        for outcome in CANCEL_OUTCOMES:
+            CANCELS.labels(kind, outcome)
+
+
+def begin_worker(kinds: Iterable[str], endings: Iterable[str], handlers: Iterable[tuple[str, str]]) -> None:
+    """The same for a worker.
+
+    Args:
+        kinds: of actions.
+        endings: of issuances.
+        handlers: of services, each with the name of its service.
+    """
+    for kind in kinds:
+        LATENESS.labels(kind)
+        for verdict in WAKE_UP_VERDICTS:
+            WAKEUPS.labels(kind, verdict)
+    for ending in endings:
+        ISSUANCE.labels(ending)
+    for service, handler in handlers:
+        ATTEMPT_FAILURES.labels(service, handler, DEFECT)
 
 
 def woken(kind: str, before: "Countdown", after: "Countdown", *, begun_at: datetime | None = None) -> None:
@@ -105,6 +145,12 @@ def woken(kind: str, before: "Countdown", after: "Countdown", *, begun_at: datet
         WAKEUPS.labels(kind, "due").inc()
     if begun_at is not None and before.due_at is not None:
         LATENESS.labels(kind).observe(max((begun_at - before.due_at).total_seconds(), 0))
+
+
+def recorded(action: str) -> None:
+    """A transition is in the audit log."""
+    if not restate_context_is_replaying.get():
+        TRANSITIONS.labels(action).inc()
 
 
 def purged(begun_at: datetime | None, finished_at: datetime) -> None:

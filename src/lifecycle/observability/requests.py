@@ -7,6 +7,7 @@ from http import HTTPMethod
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lifecycle import ids
+from lifecycle.ledger import icalendar
 from lifecycle.observability import logs, measures, traces
 
 _NO_ROUTE = "none"
@@ -22,6 +23,7 @@ class Watched:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        measures.begin_api(icalendar.KINDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

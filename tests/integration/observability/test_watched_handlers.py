@@ -16,6 +16,7 @@ import restate
 import uvicorn
 
 from lifecycle import identity, policies
+from lifecycle.db import DatabaseDownError
 from lifecycle.dev import ports
 from lifecycle.dev.servers import Engine
 from lifecycle.errors import Code, LifecycleError
@@ -26,6 +27,7 @@ from tests.support.waiting import eventually
 _log = logging.getLogger("lifecycle.shop")
 shop = restate.VirtualObject("Shop", invocation_retry_policy=policies.DECISION.invocations())
 _broken: dict[str, int] = {}
+_arrived: dict[str, tuple[int, str | None]] = {}
 
 
 @shop.handler()
@@ -55,6 +57,30 @@ async def stumble(ctx: restate.ObjectContext) -> None:
         raise RuntimeError("a defect")
 
 
+@shop.handler()
+async def starve(ctx: restate.ObjectContext) -> None:
+    """Needs something that is away for a while."""
+    _broken[ctx.key()] = _broken.get(ctx.key(), 0) + 1
+    if _broken[ctx.key()] < 3:
+        raise DatabaseDownError("no answer in time")
+
+
+@shop.handler()
+async def deliver(ctx: restate.ObjectContext) -> None:
+    """Sends word to others, at once and later, and is led through it again."""
+    ctx.object_send(arrive, f"{ctx.key()}-now", 0)
+    ctx.generic_send("Shop", "arrive", b"1", key=f"{ctx.key()}-by-name")
+    ctx.object_send(arrive, f"{ctx.key()}-later", 2, send_delay=timedelta(milliseconds=300))
+    await ctx.sleep(timedelta(milliseconds=300))
+    await ctx.object_call(arrive, f"{ctx.key()}-asked", 3)
+
+
+@shop.handler()
+async def arrive(ctx: restate.ObjectContext, number: int) -> None:
+    """Notes what trace it belongs to."""
+    _arrived[ctx.key()] = (number, ctx.request().headers.get("traceparent"))
+
+
 async def _weigh() -> int:
     _log.info("weighing")
     return 1
@@ -75,10 +101,13 @@ class Lines(logging.Handler):
         super().__init__()
         self.addFilter(NotReplayed())
         self.kept: list[tuple[str, dict[str, str | int]]] = []
+        self.errors: list[BaseException] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one line."""
         self.kept.append((record.getMessage(), dict(logs.bound())))
+        if record.exc_info and record.exc_info[1] is not None:
+            self.errors.append(record.exc_info[1])
 
     def of(self, key: str) -> list[tuple[str, dict[str, str | int]]]:
         """The lines about one object, in order."""
@@ -88,7 +117,7 @@ class Lines(logging.Handler):
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     """What is logged while the test runs."""
-    handler, root = Lines(), logging.getLogger("lifecycle")
+    handler, root = Lines(), logging.getLogger()
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.INFO)
@@ -144,11 +173,11 @@ async def ingress() -> AsyncIterator[str]:
         shutil.rmtree(root)
 
 
-async def call(ingress: str, path: str, body: object = None) -> int:
+async def call(ingress: str, path: str, body: object = None, **headers: str) -> int:
     """Call a handler of the shop; gives the status."""
     async with aiohttp.ClientSession() as session:
         options = {"skip_auto_headers": ("Content-Type",)} if body is None else {"json": body}
-        async with session.post(f"{ingress}/Shop/{path}", **options) as answer:
+        async with session.post(f"{ingress}/Shop/{path}", headers=headers, **options) as answer:
             await answer.read()
             return answer.status
 
@@ -177,22 +206,72 @@ async def test_each_attempt_of_a_step_is_told_with_its_number(ingress: str, line
     failures = [message for message, _ in told if "a step failed" in message]
     assert attempts == [1, 2, 3]
     assert failures == ["a step failed, and is repeated: ConnectionError: no box"] * 2
+    # The SDK would tell each of them once more, with a traceback.
+    assert [message for message, _ in lines.of("stubborn") if "xception" in message] == []
     assert told[0][1].items() >= {"service": "Shop", "handler": "sell", "key": "stubborn"}.items()
     assert str(told[0][1]["invocation"]).startswith("inv_")
     assert value("lifecycle_step_failures_total", service="Shop", step="pack", reason="failed") == failed + 2
     assert value("lifecycle_step_seconds_count", service="Shop", step="weigh") == carried_out + 1
 
 
+async def test_a_defect_is_told_with_its_traceback(ingress: str, lines: Lines) -> None:
+    """Whoever mends it sees where it is; what is said of steps that fail is not taken for it."""
+    assert await call(ingress, "sloppy/stumble") == 200
+
+    assert [str(one) for one in lines.errors if "defect" in str(one)] == ["a defect"] * 2
+
+
 async def test_a_defect_is_counted_and_a_refusal_is_not(ingress: str) -> None:
     """An alarm about handlers that fail is about us, and not about people who ask for what there is not."""
-    before = value("lifecycle_invocation_failures_total", service="Shop", handler="stumble")
+    before = failures("stumble", "defect")
     refused = await call(ingress, "nobody/refuse")
     stumbled = await call(ingress, "clumsy/stumble")
 
     assert (refused, stumbled) == (404, 200)
-    assert value("lifecycle_invocation_failures_total", service="Shop", handler="refuse") == 0
+    assert failures("refuse", "defect") == 0
+    assert await eventually(lambda: failures("stumble", "defect") == before + 2, within=5)
 
-    def counted() -> bool:
-        return value("lifecycle_invocation_failures_total", service="Shop", handler="stumble") == before + 2
 
-    assert await eventually(counted, within=5)
+async def test_an_outage_of_others_is_no_defect(ingress: str) -> None:
+    """Whoever is called at night because a handler is broken finds a handler that is broken."""
+    assert await call(ingress, "hungry/starve") == 200
+
+    assert await eventually(lambda: failures("starve", "outage") == 2, within=5)
+    assert failures("starve", "defect") == 0
+
+
+def test_the_first_failure_of_a_handler_is_a_growth(ingress: str) -> None:
+    """What an alert counts is there with 0 before it happens first; `increase` takes what comes later as its start."""
+    assert ingress
+    kinds = {"project-deletion", "standby-stop", "certificate-renewal"}
+    series = [("lifecycle_invocation_failures_total", {"service": "Shop", "handler": "refuse", "reason": "defect"})]
+    for kind in kinds:
+        series.append(("lifecycle_action_lateness_seconds_count", {"kind": kind}))
+        series.extend(("lifecycle_wakeups_total", {"kind": kind, "verdict": one}) for one in ("due", "early", "stale"))
+    series.append(("lifecycle_issuance_seconds_count", {"ending": "refused"}))
+
+    assert [one for one in series if measures.REGISTRY.get_sample_value(*one) is None] == []
+
+
+async def test_all_that_follows_at_once_belongs_to_the_trace_of_the_caller(ingress: str) -> None:
+    """A trace leads from a request to all that it caused; what was sent for later begins one of its own."""
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert await call(ingress, "van/deliver", traceparent=parent) == 200
+    assert await call(ingress, "cart/deliver") == 200
+
+    def arrived() -> bool:
+        return len([key for key in _arrived if key.startswith(("van-", "cart-"))]) == 8
+
+    assert await eventually(arrived, within=10)
+    assert {key: found for key, found in _arrived.items() if key.startswith("van-")} == {
+        "van-now": (0, parent),
+        "van-by-name": (1, parent),
+        "van-later": (2, None),
+        "van-asked": (3, parent),
+    }
+    assert {trace for key, (_, trace) in _arrived.items() if key.startswith("cart-")} == {None}
+
+
+def failures(handler: str, reason: str) -> float:
+    """Failed attempts of a handler of the shop."""
+    return value("lifecycle_invocation_failures_total", service="Shop", handler=handler, reason=reason)

@@ -28,6 +28,18 @@ async def test_a_quoted_slash_ends_no_part_of_a_path(raw: bytes, routed: str) ->
     assert seen == [routed]
 
 
+async def test_the_route_of_such_a_path_is_known_to_whoever_measures_it() -> None:
+    """A request with a quoted slash is counted under its route, as all others are."""
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        scope["route"] = "found"
+
+    scope: Scope = {"type": "http", "path": "/v1/projects/a/b", "raw_path": b"/v1/projects/a%2Fb"}
+    await Slashes(app)(scope, _receive, _send)
+
+    assert scope["route"] == "found"
+
+
 async def _receive() -> Message:
     raise AssertionError
 
