@@ -1,4 +1,4 @@
-"""Writes docs/errors.md, docs/settings.md and docs/api.md from the code: `make docs`.
+"""Writes docs/errors.md, docs/settings.md, docs/events.md and docs/api.md from the code: `make docs`.
 
 Each page is made by a function that returns it, so that the unit tests can tell when a page is out of date.
 """
@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from lifecycle.api.app import create_app
 from lifecycle.durations import humanize
 from lifecycle.errors import CATALOG, explanation
+from lifecycle.notifications import events
 from lifecycle.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -42,6 +43,15 @@ _SETTINGS = f"""# Settings
 Lifecycle is set up by environment variables, and only by these. A value outside its bounds stops the start with a
 message that names the variable. Durations are written `72h`, `3d`, `1h30m`, `500ms` or in ISO 8601 (`P3D`).
 `LIFECYCLE_DELETION_MIN_GRACE` ≤ `LIFECYCLE_DELETION_GRACE` ≤ `LIFECYCLE_DELETION_MAX_GRACE` must hold.
+"""
+
+_EVENTS = f"""# Events
+
+{_MADE}
+
+The types of events that webhooks and mail can tell of, and that the audit log has as actions. A filter names types,
+all of a family such as `alarm.*`, or `*`. Later releases may add types. [notifications.md](notifications.md) says how
+they are sent.
 """
 
 _API = f"""# API
@@ -98,6 +108,15 @@ def settings() -> str:
     return f"{_SETTINGS}\n{_table(('variable', 'type', 'default', 'bounds', 'what it sets'), rows)}"
 
 
+def event_types() -> str:
+    """The page of all types of events."""
+    rows = [
+        (f"`{one}`", sentence, "yes" if events.matches(events.BY_DEFAULT, one) else "")
+        for one, sentence in events.TYPES.items()
+    ]
+    return f"{_EVENTS}\n{_table(('type', 'what happened', 'administrators get mail'), rows)}"
+
+
 def api() -> str:
     """The page of all operations, by resource."""
     document = openapi()
@@ -107,7 +126,12 @@ def api() -> str:
     return "\n".join([_API, *(_resource(tag, some) for tag, some in resources.items())])
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"errors.md": errors, "settings.md": settings, "api.md": api}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "errors.md": errors,
+    "settings.md": settings,
+    "events.md": event_types,
+    "api.md": api,
+}
 
 
 class Operation:

@@ -22,7 +22,7 @@ from lifecycle.deploy.standby import KeepRunning, Kept, ScheduleStop, Standby
 from lifecycle.deploy.verification.model import Retry, Verification
 from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import Code, LifecycleError
-from lifecycle.notifications.model import Resend, Resent
+from lifecycle.notifications.model import Begin, Replay, Resend, Resent
 from lifecycle.observability import traces
 from lifecycle.rotation import KEY as ROTATION_KEY
 from lifecycle.rotation import Rotation, StartRotation
@@ -302,6 +302,14 @@ class Client:
     async def resend(self, message: Resend) -> Resent:
         """Have a delivery begin again."""
         return await self._call("Outbox/resend", message, Resent)
+
+    async def replay(self, message: Replay) -> None:
+        """Have a webhook get what it has missed."""
+        await self._call("Outbox/replay", message, type(None))
+
+    async def begin(self, message: Begin) -> None:
+        """Have deliveries begin that were just written."""
+        await self._call("Outbox/begin", message, type(None))
 
     async def _project(
         self,

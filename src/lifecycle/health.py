@@ -17,6 +17,7 @@ from lifecycle.deploy.platforms.platform import InstanceStatus, PlatformDownErro
 from lifecycle.durations import humanize
 from lifecycle.engine import Engine, EngineDownError
 from lifecycle.errors import LifecycleError
+from lifecycle.notifications import targets_store
 from lifecycle.settings import Settings
 
 # Design, invariant 3: a larger difference between the clocks is shown.
@@ -73,6 +74,23 @@ async def check_deployments(settings: Settings, db: Database) -> list[Check]:
         parts = [group.create_task(within("gateway", _gateway(settings, db)))]
         parts += [group.create_task(within(f"region {name}", _region(name, url))) for name, url in urls.items()]
     return [one for part in parts for one in part.result()]
+
+
+async def check_notifications(settings: Settings, db: Database) -> list[Check]:
+    """Check that those are there who are to be told of alarms about the installation. Only for `lifecycle doctor`."""
+    name = settings.notification_workspace
+    return [] if name is None else await within("notifications", _notifications(name, db))
+
+
+async def _notifications(name: str, db: Database) -> Check:
+    try:
+        found = await targets_store.workspace_called(db, name)
+    except DatabaseDownError:
+        return Check(name="notifications", ok=True, detail=f"workspace {name}, not looked for: the database is away")
+    if found is None:
+        hint = "Mend LIFECYCLE_NOTIFICATION_WORKSPACE; nobody is told of alarms about the installation until then."
+        return Check(name="notifications", ok=False, detail=f"there is no workspace {name}", hint=hint)
+    return Check(name="notifications", ok=True, detail=f"alarms about the installation go to workspace {name}")
 
 
 async def _gateway(settings: Settings, db: Database) -> Check:

@@ -227,6 +227,7 @@ class Settings(BaseSettings):
     notification_retry_first: Duration = Field(
         default=timedelta(seconds=5),
         gt=timedelta(0),
+        le=timedelta(hours=6),
         description="Pause after the first failure of a delivery; each following one is four times as long, up to six "
         "hours.",
     )

@@ -36,7 +36,13 @@ async def test_a_webhook_from_its_making_to_its_removal(shell: Shell, receiver: 
     await asyncio.to_thread(shell.well, "delivery", "resend", tested["id"])
     again = await eventually(lambda: receiver.posted[1] if len(receiver.posted) > 1 else None, within=20)
     shown = await eventually(lambda: _with_two_tries(shell, tested["id"]), within=20)
+    rotated = shell.json("webhook", "rotate", webhook)
+    refused = shell.run("webhook", "rotate", webhook)
+    forced = shell.json("webhook", "rotate", webhook, "--force")
+    replayed = await asyncio.to_thread(shell.well, "webhook", "replay", webhook, "--since", "2026-01-01T00:00:00Z")
+    later = shell.well("delivery", "list", "--target", webhook, "--since", "2999-01-01T00:00:00Z")
     disabled = shell.well("webhook", "disable", webhook)
+    unsent = shell.run("webhook", "replay", webhook)
     listing = shell.well("webhook", "list")
     removed = shell.well("webhook", "remove", webhook)
     gone = shell.run("webhook", "show", webhook)
@@ -45,6 +51,11 @@ async def test_a_webhook_from_its_making_to_its_removal(shell: Shell, receiver: 
     assert (first.id, again.id) == (tested["id"], tested["id"])
     assert tested["id"] in listed
     assert shown.count("delivered") >= 2
+    assert len({made["secret"], rotated["secret"], forced["secret"]}) == 3
+    assert (refused.returncode, "--force" in refused.stderr) == (2, True)
+    assert replayed.startswith("Nothing was missed since 2026-01-01T00:00:00")
+    assert later == "No deliveries.\n"
+    assert (unsent.returncode, "webhook enable" in unsent.stderr) == (2, True)
     assert "disabled" in disabled
     assert f"/{slug}" in listing
     assert removed == f"Removed: {webhook}\n"

@@ -8,8 +8,8 @@ import pytest
 
 from lifecycle import clock
 from lifecycle.scheduler import reconciler
+from lifecycle.scheduler.alarms import Finding
 from lifecycle.scheduler.model import Phase, Project
-from lifecycle.scheduler.reconciler import Finding
 from tests.support.waiting import eventually
 from tests.support.workbench import Workbench
 

@@ -16,7 +16,7 @@ from lifecycle import clock, ids
 from lifecycle.access import store
 from lifecycle.db import Connection, Database, DatabaseDownError, refusal
 from lifecycle.errors import Code, LifecycleError
-from lifecycle.ledger import store as ledger_store
+from lifecycle.ledger import recording
 from lifecycle.ledger.entry import SYSTEM, Entry
 from lifecycle.models import Actor, Role
 
@@ -55,7 +55,7 @@ async def create(db: Database, *, workspace: str, person: str, role: Role, by: A
 
     async def work(connection: Connection) -> None:
         await store.insert_key(connection, row, secret_sha256=_digest(secret))
-        await ledger_store.record(connection, [_entry("key.created", row, by, row.created_at)])
+        await recording.record_untold(connection, [_entry("key.created", row, by, row.created_at)])
 
     await db.transaction(work)
     return NewKey(key_id, f"lck_{key_id.removeprefix('key_')}_{secret}")
@@ -73,7 +73,7 @@ async def revoke(db: Database, *, key_id: str, by: Actor) -> None:
         row = await store.revoke_key(connection, workspace_id=by.workspace, key_id=key_id, now=now)
         if row is None:
             raise LifecycleError(Code.KEY_NOT_FOUND, key=key_id)
-        await ledger_store.record(connection, [_entry("key.revoked", row, by, now)])
+        await recording.record_untold(connection, [_entry("key.revoked", row, by, now)])
 
     await db.transaction(work)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Response
 
 from lifecycle import clock, ids
-from lifecycle.api import certificate_requests, paging, preflights
+from lifecycle.api import certificate_requests, paging, preflights, telling
 from lifecycle.api.certificate_answers import answer, summary
 from lifecycle.api.certificate_requests import Prepared, key_of
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, IfMatch, etag, idempotency, require
@@ -24,7 +24,6 @@ from lifecycle.certs import expiry_store, store
 from lifecycle.certs.model import Act, Certificate, IssueCertificate, Read, RevokeCertificate
 from lifecycle.certs.store import Listing, Stored
 from lifecycle.errors import Code, LifecycleError
-from lifecycle.ledger import store as ledger_store
 from lifecycle.ledger.entry import Entry
 from lifecycle.models import Actor, Role
 
@@ -231,7 +230,8 @@ async def download_key(domain: Domain, context: ContextOf, actor: ActorOf) -> Re
         at=clock.now(),
         detail={"domain": stored.domain, "version": stored.version.number, "serial": stored.version.serial},
     )
-    await context.db.transaction(lambda connection: ledger_store.record(connection, [entry]))
+    told = await context.db.transaction(lambda connection: telling.record(context, connection, entry))
+    await telling.tell(context, told)
     return KeyResponse(pem, headers={"Cache-Control": "no-store"})
 
 

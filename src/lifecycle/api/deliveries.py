@@ -4,10 +4,12 @@ import json
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 
 from lifecycle import clock
 from lifecycle.api import paging
 from lifecycle.api.context import ActorOf, Context, ContextOf, require
+from lifecycle.api.shapes.base import Asked, Moment
 from lifecycle.api.shapes.notifications import (
     DeliveryAnswer,
     DeliveryDetails,
@@ -26,31 +28,37 @@ router = APIRouter(prefix="/v1/deliveries", tags=["notifications"])
 DeliveryRef = Annotated[str, Path(max_length=40, examples=["dlv_01kahv3q5jc1s6v0n8w2k4m7xz"])]
 
 
+class Wanted(Asked):
+    """Which deliveries to list."""
+
+    target: str | None = Field(default=None, max_length=254, description="Id of a webhook, or an address.")
+    state: State | None = None
+    type: str | None = Field(default=None, max_length=60, description="Type of the event.")
+    project: str | None = Field(default=None, max_length=63, description="Id or slug; ids also of deleted ones.")
+    since: Moment | None = Field(default=None, description="What was written then or later.")
+    until: Moment | None = Field(default=None, description="What was written before.")
+    cursor: str | None = Field(default=None, max_length=1000, description="`next_cursor` of the former answer.")
+    limit: int = Field(default=100, ge=1, le=1000, description="Most items in one answer.")
+
+
 @router.get("", summary="List deliveries")
-async def list_all(
-    context: ContextOf,
-    actor: ActorOf,
-    target: Annotated[str | None, Query(max_length=254, description="Id of a webhook, or an address.")] = None,
-    state: State | None = None,
-    event_type: Annotated[str | None, Query(alias="type", max_length=60, description="Type of the event.")] = None,
-    project: Annotated[str | None, Query(max_length=63, description="Id or slug; ids also of deleted ones.")] = None,
-    cursor: paging.Cursor = None,
-    limit: paging.Limit = 100,
-) -> DeliveryList:
+async def list_all(context: ContextOf, actor: ActorOf, query: Annotated[Wanted, Query()]) -> DeliveryList:
     """Lists what was sent to whom, newest first, for `LIFECYCLE_NOTIFICATION_KEEP`. Needs the role operator."""
     require(actor, Role.OPERATOR)
     wanted = DeliveryFilter(
         workspace=actor.workspace,
-        target=target,
-        state=state,
-        event=event_type,
-        project=await context.project_id(actor, project) if project else None,
+        target=query.target,
+        state=query.state,
+        event=query.type,
+        project=await context.project_id(actor, query.project) if query.project else None,
+        since=query.since,
+        until=query.until,
     )
-    before = paging.number(paging.decode(cursor, parts=1)[0]) if cursor else None
-    rows = await store.listed(context.db, wanted, before=before, limit=limit)
+    before = paging.number(paging.decode(query.cursor, parts=1)[0]) if query.cursor else None
+    rows = await store.listed(context.db, wanted, before=before, limit=query.limit)
     return DeliveryList(
         items=tuple(delivery_answer(row) for row in rows),
-        next_cursor=paging.encode(str(rows[-1].position)) if len(rows) == limit else None,
+        next_cursor=paging.encode(str(rows[-1].position)) if len(rows) == query.limit else None,
     )
 
 

@@ -10,7 +10,7 @@ from lifecycle.api.problems import invalid
 from lifecycle.api.shapes.notifications import RecipientAnswer, RecipientEvents, RecipientList, recipient_answers
 from lifecycle.db import Connection
 from lifecycle.errors import Code, LifecycleError, shown
-from lifecycle.ledger import store as ledger_store
+from lifecycle.ledger import recording
 from lifecycle.ledger.entry import Entry
 from lifecycle.models import Actor, Role
 from lifecycle.notifications import targets_store
@@ -49,7 +49,7 @@ async def put(address: AddressRef, body: RecipientEvents, context: ContextOf, ac
         if await targets_store.count_other_recipients(connection, actor.workspace, recipient.address) >= _MOST:
             raise LifecycleError(Code.TOO_MANY_RECIPIENTS, limit=str(_MOST))
         await targets_store.put_recipient(connection, actor.workspace, recipient)
-        await ledger_store.record(connection, [_entry("recipient.set", actor, recipient.address, body.events)])
+        await recording.record_untold(connection, [_entry("recipient.set", actor, recipient.address, body.events)])
 
     await context.db.transaction(work)
     return RecipientAnswer(address=recipient.address, events=recipient.events, is_default=False)
@@ -63,7 +63,7 @@ async def remove(address: AddressRef, context: ContextOf, actor: ActorOf) -> Non
     async def work(connection: Connection) -> None:
         if not await targets_store.delete_recipient(connection, actor.workspace, address.lower()):
             raise LifecycleError(Code.RECIPIENT_NOT_FOUND, address=shown(address))
-        await ledger_store.record(connection, [_entry("recipient.removed", actor, address.lower(), ())])
+        await recording.record_untold(connection, [_entry("recipient.removed", actor, address.lower(), ())])
 
     await context.db.transaction(work)
 

@@ -1,7 +1,7 @@
 """/v1/webhooks: where events are posted to."""
 
 import asyncio
-import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
@@ -9,28 +9,33 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from lifecycle import clock, ids
+from lifecycle.api import telling
 from lifecycle.api.context import ActorOf, Context, ContextOf, IdempotencyKey, require
 from lifecycle.api.deliveries import start
 from lifecycle.api.shapes.notifications import (
     CreatedWebhook,
     DeliveryAnswer,
     NewWebhook,
+    ReplayAnswer,
+    Rotation,
     WebhookAnswer,
     WebhookChange,
     WebhookList,
+    WebhookReplay,
     created_webhook,
     webhook_answer,
 )
 from lifecycle.clock import rfc3339
 from lifecycle.db import Connection
 from lifecycle.errors import Code, LifecycleError, shown
-from lifecycle.ledger import store as ledger_store
 from lifecycle.ledger.entry import Entry
 from lifecycle.models import Actor, Role
-from lifecycle.notifications import events, standard_webhooks, store, targets_store
-from lifecycle.notifications.model import Channel, WebhookState
+from lifecycle.notifications import events, replay_store, standard_webhooks, store, targets_store
+from lifecycle.notifications.look_ups import LookUpsBusyError
+from lifecycle.notifications.model import Channel, Replay, WebhookState
+from lifecycle.notifications.replay_store import Missed
 from lifecycle.notifications.targets_store import Webhook
-from lifecycle.notifications.webhooks import AddressRefusedError, UrlRefusedError, check_url, is_allowed
+from lifecycle.notifications.webhooks import AddressRefusedError, UrlRefusedError, check_name, check_url, origin
 
 router = APIRouter(prefix="/v1/webhooks", tags=["notifications"])
 
@@ -54,7 +59,7 @@ async def create(
     order. Anything but a 2xx within `LIFECYCLE_WEBHOOK_TIMEOUT` is tried again for `LIFECYCLE_NOTIFICATION_RETRY_SPAN`.
     """
     require(actor, Role.ADMINISTRATOR)
-    await _check(context, body.url)
+    await _check(context, actor, body.url)
     key = idempotency_key
     webhook = ids.new("whk") if key is None else ids.derived("whk", actor.workspace, actor.key, key, body.url)
     secret, now = standard_webhooks.new_secret(), clock.now()
@@ -70,22 +75,23 @@ async def create(
         state=WebhookState.ENABLED,
         reason="",
         failing_since=None,
+        resting_until=None,
         created_at=now,
         created_by=actor.person,
     )
 
-    async def work(connection: Connection) -> Webhook:
+    async def work(connection: Connection) -> tuple[Webhook, Sequence[str]]:
         count = await targets_store.count_webhooks(connection, actor.workspace)
         existing = await targets_store.locked_webhook(connection, webhook, workspace=actor.workspace)
         if existing is not None:
-            return existing
+            return existing, ()
         if count >= _MOST:
             raise LifecycleError(Code.TOO_MANY_WEBHOOKS, limit=str(_MOST))
         await targets_store.insert_webhook(connection, hook)
-        await ledger_store.record(connection, [_entry("webhook.created", hook, actor)])
-        return hook
+        return hook, await telling.record(context, connection, _entry("webhook.created", hook, actor))
 
-    stored = await context.db.transaction(work)
+    stored, told = await context.db.transaction(work)
+    await telling.tell(context, told)
     opened = context.vault.open(stored.sealed_secret, bound_to=targets_store.bound_to(webhook))
     return created_webhook(stored, opened.decode())
 
@@ -110,9 +116,11 @@ async def change(webhook: WebhookRef, body: WebhookChange, context: ContextOf, a
     """Changes a webhook, disables it, or enables it again. Needs the role administrator."""
     require(actor, Role.ADMINISTRATOR)
     if body.url is not None:
-        await _check(context, body.url)
+        await _check(context, actor, body.url)
 
     def changed(hook: Webhook) -> Webhook:
+        if body.url not in (None, hook.url):  # what failed there says nothing of the new place
+            hook = hook._replace(failing_since=None, resting_until=None)
         hook = hook._replace(
             url=hook.url if body.url is None else body.url,
             description=hook.description if body.description is None else body.description,
@@ -121,44 +129,76 @@ async def change(webhook: WebhookRef, body: WebhookChange, context: ContextOf, a
         if body.enabled is None or body.enabled is (hook.state is WebhookState.ENABLED):
             return hook
         if body.enabled:
-            return hook._replace(state=WebhookState.ENABLED, reason="", failing_since=None)
+            return hook._replace(state=WebhookState.ENABLED, reason="", failing_since=None, resting_until=None)
         return hook._replace(state=WebhookState.DISABLED, reason=_BY_HAND)
 
-    async def work(connection: Connection) -> Webhook:
+    async def work(connection: Connection) -> tuple[Webhook, Sequence[str]]:
         hook = changed(await _locked(connection, actor, webhook))
         await targets_store.update_webhook(connection, hook)
-        await ledger_store.record(connection, [_entry("webhook.changed", hook, actor)])
-        return hook
+        return hook, await telling.record(context, connection, _entry("webhook.changed", hook, actor))
 
-    return webhook_answer(await context.db.transaction(work))
+    hook, told = await context.db.transaction(work)
+    await telling.tell(context, told)
+    return webhook_answer(hook)
 
 
 @router.post("/{webhook}/rotate", summary="Give a webhook a new secret")
-async def rotate(webhook: WebhookRef, context: ContextOf, actor: ActorOf) -> CreatedWebhook:
-    """Makes a new secret and shows it this once; the former one signs too for a day. Needs the role administrator."""
+async def rotate(
+    webhook: WebhookRef, context: ContextOf, actor: ActorOf, body: Rotation | None = None
+) -> CreatedWebhook:
+    """Makes a new secret and shows it this once; the former one signs too for a day. Needs the role administrator.
+
+    While a former secret still signs it is refused, because the receiver may not have the present one yet. With `force`
+    the former one ends at once.
+    """
     require(actor, Role.ADMINISTRATOR)
-    secret = standard_webhooks.new_secret()
+    is_forced = body is not None and body.force
+    secret, now = standard_webhooks.new_secret(), clock.now()
     sealed = context.vault.seal(secret.encode(), bound_to=targets_store.bound_to(webhook))
 
-    async def work(connection: Connection) -> Webhook:
+    async def work(connection: Connection) -> tuple[Webhook, Sequence[str]]:
         former = await _locked(connection, actor, webhook)
-        hook = former._replace(
-            sealed_secret=sealed, sealed_former=former.sealed_secret, former_until=clock.now() + _OVERLAP
-        )
+        if former.former_until is not None and now < former.former_until and not is_forced:
+            until = rfc3339(former.former_until)
+            raise LifecycleError(Code.WEBHOOK_SECRET_CHANGING, webhook=webhook, until=until)
+        hook = former._replace(sealed_secret=sealed, sealed_former=former.sealed_secret, former_until=now + _OVERLAP)
         await targets_store.update_webhook(connection, hook)
-        await ledger_store.record(connection, [_entry("webhook.rotated", hook, actor)])
-        return hook
+        return hook, await telling.record(context, connection, _entry("webhook.rotated", hook, actor))
 
-    return created_webhook(await context.db.transaction(work), secret)
+    hook, told = await context.db.transaction(work)
+    await telling.tell(context, told)
+    return created_webhook(hook, secret)
 
 
-@router.post("/{webhook}/test", status_code=202, summary="Try a webhook")
-async def test(webhook: WebhookRef, context: ContextOf, actor: ActorOf) -> DeliveryAnswer:
-    """Sends `webhook.test`, whatever its filter lets through; look at the delivery. Needs the role administrator."""
+@router.post("/{webhook}/replay", status_code=202, summary="Send again what a webhook has missed")
+async def replay(
+    webhook: WebhookRef, context: ContextOf, actor: ActorOf, body: WebhookReplay | None = None
+) -> ReplayAnswer:
+    """Delivers again, oldest first, what was given up or held while it was disabled. Needs the role administrator.
+
+    Each message keeps its `webhook-id`. What is on its way or was delivered is not sent again, so asking twice is
+    harmless.
+    """
     require(actor, Role.ADMINISTRATOR)
     hook = await _find(context, actor, webhook)
     if hook.state is not WebhookState.ENABLED:
         raise LifecycleError(Code.WEBHOOK_DISABLED, webhook=webhook)
+    asked, now = body or WebhookReplay(), clock.now()
+    since = asked.since or now - context.settings.notification_keep
+    message = Replay(actor=actor, now=now, webhook=hook.id, since=since, states=asked.states)
+    count = await replay_store.count_missed(context.db, Missed(hook.id, message.states, since, now))
+    await context.client.replay(message)
+    return ReplayAnswer(deliveries=count, since=since)
+
+
+@router.post("/{webhook}/test", status_code=202, summary="Try a webhook")
+async def test(webhook: WebhookRef, context: ContextOf, actor: ActorOf) -> DeliveryAnswer:
+    """Sends `webhook.test`, whatever its filter lets through; look at the delivery. Needs the role administrator.
+
+    A disabled webhook is tried too, once.
+    """
+    require(actor, Role.ADMINISTRATOR)
+    hook = await _find(context, actor, webhook)
     entry = _entry(events.TEST, hook, actor)
     body = events.message(
         entry.action, rfc3339(entry.at), {"event": entry.id, "workspace": hook.workspace, "actor": actor.person}
@@ -173,12 +213,12 @@ async def remove(webhook: WebhookRef, context: ContextOf, actor: ActorOf) -> Non
     """Removes a webhook; its deliveries stay listed, and what waits is given up. Needs the role administrator."""
     require(actor, Role.ADMINISTRATOR)
 
-    async def work(connection: Connection) -> None:
+    async def work(connection: Connection) -> Sequence[str]:
         hook = await _locked(connection, actor, webhook)
         await targets_store.delete_webhook(connection, hook.id)
-        await ledger_store.record(connection, [_entry("webhook.deleted", hook, actor)])
+        return await telling.record(context, connection, _entry("webhook.deleted", hook, actor))
 
-    await context.db.transaction(work)
+    await telling.tell(context, await context.db.transaction(work))
 
 
 async def _find(context: Context, actor: Actor, webhook: str) -> Webhook:
@@ -195,17 +235,14 @@ async def _locked(connection: Connection, actor: Actor, webhook: str) -> Webhook
     return hook
 
 
-async def _check(context: Context, url: str) -> None:
+async def _check(context: Context, actor: Actor, url: str) -> None:
     """Refuse what would never be sent to. It is looked at again whenever something is sent."""
     private = context.settings.webhook_private_networks
     try:
-        host = check_url(url, private)
-        with suppress(TimeoutError, socket.gaierror, UnicodeError):  # what has no address today may have one later
+        check_url(url, private)
+        with suppress(TimeoutError, LookUpsBusyError):
             async with asyncio.timeout(_LOOK_UP_SECONDS):
-                found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            addresses = [str(one[4][0]) for one in found]
-            if addresses and not any(is_allowed(one, private) for one in addresses):
-                raise AddressRefusedError(f"{host} leads to {addresses[0]}, which is not public")  # noqa: TRY301
+                await check_name(url, private, context.look_ups, owner=actor.workspace)
     except (UrlRefusedError, AddressRefusedError) as error:
         raise LifecycleError(Code.WEBHOOK_URL_REFUSED, problem=shown(str(error)), field="url") from error
 
@@ -218,5 +255,5 @@ def _entry(action: str, hook: Webhook, actor: Actor) -> Entry:
         action=action,
         actor=actor,
         at=clock.now(),
-        detail={"webhook": hook.id, "url": hook.url, "events": list(hook.events), "state": hook.state.value},
+        detail={"webhook": hook.id, "url": origin(hook.url), "events": list(hook.events), "state": hook.state.value},
     )

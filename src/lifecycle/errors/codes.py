@@ -58,6 +58,8 @@ class Code(StrEnum):
     CANCEL_LINK_INVALID = "cancel_link_invalid"
     CALENDAR_LINK_INVALID = "calendar_link_invalid"
     CALENDAR_LINK_NOT_FOUND = "calendar_link_not_found"
+    TOO_MANY_CALENDAR_LINKS = "too_many_calendar_links"
+    TOO_MANY_STREAMS = "too_many_streams"
     RECEIPT_INVALID = "receipt_invalid"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -99,6 +101,7 @@ class Code(StrEnum):
     WEBHOOK_NOT_FOUND = "webhook_not_found"
     WEBHOOK_URL_REFUSED = "webhook_url_refused"
     WEBHOOK_DISABLED = "webhook_disabled"
+    WEBHOOK_SECRET_CHANGING = "webhook_secret_changing"  # noqa: S105  the name of a refusal
     TOO_MANY_WEBHOOKS = "too_many_webhooks"
     DELIVERY_NOT_FOUND = "delivery_not_found"
     RECIPIENT_NOT_FOUND = "recipient_not_found"

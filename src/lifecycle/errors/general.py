@@ -224,6 +224,17 @@ GENERAL: Mapping[Code, Row] = {
         "You have no calendar link {link}.",
         "'lifecycle calendar list' shows them; only an administrator may revoke those of others.",
     ),
+    Code.TOO_MANY_STREAMS: Row(
+        429,
+        "This API key follows what happens {limit} times already.",
+        "Close what no longer follows, and share one stream among programs; pages that nobody looks at let go by "
+        "themselves.",
+    ),
+    Code.TOO_MANY_CALENDAR_LINKS: Row(
+        409,
+        "You have {limit} calendar links already.",
+        "Revoke one that no program uses any more: 'lifecycle calendar list' shows them.",
+    ),
     Code.RECEIPT_INVALID: Row(
         422, "The receipt is not valid: {problem}.", "Fetch it again: 'lifecycle receipt show PROJECT'."
     ),

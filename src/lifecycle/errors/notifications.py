@@ -19,6 +19,13 @@ NOTIFICATIONS: Mapping[Code, Row] = {
         "The webhook {webhook} is disabled, or there is none any more.",
         "Enable it with 'lifecycle webhook enable {webhook}'; 'lifecycle webhook show {webhook}' says why it is not.",
     ),
+    Code.WEBHOOK_SECRET_CHANGING: Row(
+        409,
+        "The webhook {webhook} got a new secret of late, and the former one signs too until {until}; another one would "
+        "end that at once.",
+        "Give the receiver the present secret first. Wait, or, if that secret is lost or known to others, force it: "
+        "'lifecycle webhook rotate {webhook} --force'.",
+    ),
     Code.TOO_MANY_WEBHOOKS: Row(
         409, "The workspace has {limit} webhooks, and no more are allowed.", "Remove one that nobody needs."
     ),

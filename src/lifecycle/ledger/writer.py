@@ -7,14 +7,15 @@ load would spend more time in MySQL than on decisions.
 """
 
 import asyncio
+import contextvars
 import logging
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lifecycle import clock
 from lifecycle.db import Connection, Database, DatabaseDownError
-from lifecycle.ledger import store
+from lifecycle.ledger import recording
 from lifecycle.ledger.entry import Entry
-from lifecycle.notifications import store as notifications_store
 
 _LARGEST_GROUP = 200
 # The list may lag by this; a commit for each entry alone would cost more than all the rest of it.
@@ -55,7 +56,8 @@ class Writer:
         done: asyncio.Future[Deliveries] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(entry, done))
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._drain())
+            # Its log lines are about no entry more than another, also not the one that came first.
+            self._task = asyncio.create_task(self._drain(), context=contextvars.Context())
         return await done
 
     async def _drain(self) -> None:
@@ -87,13 +89,11 @@ class Writer:
                 if not waiting.done.done():
                     waiting.done.set_result(told.get(waiting.entry.id, ()))
 
-    async def _commit(self, group: list[_Waiting]) -> dict[str, Deliveries]:
+    async def _commit(self, group: list[_Waiting]) -> Mapping[str, Deliveries]:
         entries = [waiting.entry for waiting in group]
 
-        async def work(connection: Connection) -> dict[str, Deliveries]:
-            told = await notifications_store.enqueue(connection, entries, mail=self._mail, now=clock.now())
-            await store.record(connection, entries)
-            return told
+        async def work(connection: Connection) -> Mapping[str, Deliveries]:
+            return await recording.record(connection, entries, mail=self._mail, now=clock.now())
 
         return await self._db.transaction(work)
 

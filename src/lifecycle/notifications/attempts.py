@@ -7,20 +7,22 @@ from typing import NamedTuple
 from lifecycle import clock
 from lifecycle.clock import rfc3339
 from lifecycle.db import Connection, Database
-from lifecycle.ledger import store as ledger_store
+from lifecycle.ledger import recording
 from lifecycle.ledger.entry import Entry
-from lifecycle.notifications import events, rules, standard_webhooks, store, targets_store
+from lifecycle.notifications import events, replay_store, rules, standard_webhooks, store, targets_store
 from lifecycle.notifications.mail import Mail, Post
 from lifecycle.notifications.model import Channel, Noted, Outcome, State, Verdict, WebhookState
 from lifecycle.notifications.rules import Patience
 from lifecycle.notifications.store import Delivery
 from lifecycle.notifications.targets_store import Webhook
-from lifecycle.notifications.webhooks import Said, Turns, Webhooks
+from lifecycle.notifications.webhooks import AT_ONCE, Said, Turn, Turns, Webhooks, origin
 from lifecycle.vault import Vault, VaultError
 
 _GIVEN_UP = "Given up after {count} attempts. The last one: {why}"
-_ENDED = "The webhook is disabled or was removed."
+_REMOVED = "The webhook was removed."
+_UNWANTED = "Nobody wants mail about this at the address any more."
 _MAIL_SERVER = "mail"
+_MAILS_AT_ONCE = 4  # of one workspace
 _NO_ATTEMPT = (Outcome.BUSY, Outcome.ENDED)
 
 
@@ -52,8 +54,14 @@ class Mark(NamedTuple):
     jitter: float
 
 
-async def attempt(outside: Outside, *, delivery: str, generation: int) -> Verdict:
+async def attempt(outside: Outside, *, delivery: str, generation: int, asked: bool) -> Verdict:
     """Try once, if the delivery still waits at this generation.
+
+    Args:
+        outside: the world.
+        delivery: its id.
+        generation: of the message.
+        asked: whether somebody wants it now, even though the target failed a moment ago.
 
     Raises:
         DatabaseDownError: it was not tried.
@@ -63,25 +71,11 @@ async def attempt(outside: Outside, *, delivery: str, generation: int) -> Verdic
     if row is None or row.generation != generation or row.state is not State.PENDING:
         return Verdict(outcome=Outcome.STALE, at=began)
     if row.channel is Channel.MAIL:
-        post = Post(row.id, row.target, row.body, await _project(outside.db, row), row.created_at)
-        async with outside.turns.turn(_MAIL_SERVER) as has_turn:
-            said = await outside.mail.send(post) if has_turn else Said(Outcome.BUSY)
+        verdict = await _mailed(outside, row)
     else:
-        hook = await targets_store.find_webhook(outside.db, row.target, workspace=row.workspace)
-        if hook is None or hook.state is not WebhookState.ENABLED:
-            said = Said(Outcome.ENDED, _ENDED)
-        else:
-            async with outside.turns.turn(hook.id) as has_turn:
-                said = await _post(outside, row, hook) if has_turn else Said(Outcome.BUSY)
+        verdict = await _posted(outside, row, began, asked=asked)
     ended = clock.now()
-    return Verdict(
-        outcome=said.outcome,
-        at=ended,
-        took_ms=(ended - began) // timedelta(milliseconds=1),
-        status=said.status,
-        detail=said.detail,
-        retry_after_seconds=said.retry_after_seconds,
-    )
+    return verdict.model_copy(update={"at": ended, "took_ms": (ended - began) // timedelta(milliseconds=1)})
 
 
 async def note(db: Database, mark: Mark, verdict: Verdict, patience: Patience, *, mail: bool) -> Noted:
@@ -100,23 +94,57 @@ async def note(db: Database, mark: Mark, verdict: Verdict, patience: Patience, *
         if row.generation != mark.generation:  # this was written before, or somebody wants it sent again
             return Noted(generation=row.generation, again_at=row.next_attempt_at)
         if verdict.outcome is Outcome.BUSY:
-            again_at = rules.next_turn(verdict.at, waits=mark.waits, jitter=mark.jitter)
+            again_at = await _next_turn(connection, row, mark, verdict)
             return await _settle(connection, row, verdict, State.PENDING, row.last_error, again_at)
         if verdict.outcome is Outcome.ENDED:
-            return await _settle(connection, row, verdict, State.FAILED, verdict.detail, None)
+            state = State.HELD if verdict.detail == store.WHILE_DISABLED else State.FAILED
+            return await _settle(connection, row, verdict, state, verdict.detail, None)
         if verdict.outcome is Outcome.DELIVERED:
             if row.channel is Channel.WEBHOOK:
                 await targets_store.note_success(connection, row.target)
             return await _settle(connection, row, verdict, State.DELIVERED, "", None)
-        attempts = row.attempts + 1
-        next_at = rules.next_attempt(verdict, patience, attempts=attempts, since=row.since, jitter=mark.jitter)
+        failures = row.failures + 1
+        next_at = rules.next_attempt(verdict, patience, failures=failures, since=row.since, jitter=mark.jitter)
         state = State.FAILED if next_at is None else State.PENDING
-        error = verdict.detail if next_at else _GIVEN_UP.format(count=attempts, why=verdict.detail)
+        given_up = _GIVEN_UP.format(count=row.attempts + 1, why=verdict.detail)
+        was_only_tried = verdict.last and not row.failures
+        error = verdict.detail if next_at or was_only_tried else given_up
         noted = await _settle(connection, row, verdict, state, error, next_at)
         others = await _blame(connection, row, verdict, patience, is_over=next_at is None, mail=mail)
         return noted.model_copy(update={"others": others})
 
     return await db.transaction(work)
+
+
+async def _mailed(outside: Outside, row: Delivery) -> Verdict:
+    """Send a mail, if the address still wants it, and it is the turn of its workspace and of the installation."""
+    patterns = await targets_store.patterns_of(outside.db, row.workspace, row.target)
+    if not events.matches(patterns, row.event_type):
+        return _verdict(Said(Outcome.ENDED, _UNWANTED))
+    post = Post(row.id, row.target, row.body, await _project(outside.db, row), row.created_at)
+    async with outside.turns.turn(f"{_MAIL_SERVER} {row.workspace}", at_once=_MAILS_AT_ONCE) as own:
+        if not own.is_ours:
+            return _busy(own)
+        async with outside.turns.turn(_MAIL_SERVER) as common:
+            return _verdict(await outside.mail.send(post)) if common.is_ours else _busy(common)
+
+
+async def _posted(outside: Outside, row: Delivery, now: datetime, *, asked: bool) -> Verdict:
+    """Post to a webhook, if it is enabled, or somebody tries whether it works."""
+    hook = await targets_store.find_webhook(outside.db, row.target, workspace=row.workspace)
+    if hook is None:
+        return _verdict(Said(Outcome.ENDED, _REMOVED))
+    is_enabled = hook.state is WebhookState.ENABLED
+    if not is_enabled and row.event_type != events.TEST:
+        return _verdict(Said(Outcome.ENDED, store.WHILE_DISABLED))
+    if hook.resting_until is not None and now < hook.resting_until and not asked:
+        rest = hook.resting_until - now
+        return Verdict(outcome=Outcome.BUSY, at=now, seconds_each=rest.total_seconds(), not_before=hook.resting_until)
+    async with outside.turns.turn(hook.id) as turn:
+        if not turn.is_ours:
+            return _busy(turn)
+        said = await _post(outside, row, hook)
+    return _verdict(said).model_copy(update={"last": not is_enabled})
 
 
 async def _post(outside: Outside, row: Delivery, hook: Webhook) -> Said:
@@ -127,11 +155,28 @@ async def _post(outside: Outside, row: Delivery, hook: Webhook) -> Said:
     try:
         opened = [outside.vault.open(one, bound_to=bound_to).decode() for one in sealed]
     except VaultError as error:
-        return Said(Outcome.FAILED, f"Its secret cannot be opened: {error}.")
+        return Said(Outcome.FAILED, f"Its secret cannot be opened: {error}.", ours=True)
     body = row.body.encode()
     return await outside.webhooks.post(
-        hook.url, standard_webhooks.headers(row.id, body, at=now, signed_by=opened), body
+        hook.url,
+        standard_webhooks.headers(row.id, body, at=now, signed_by=opened),
+        body,
+        owner=hook.workspace,
     )
+
+
+def _verdict(said: Said) -> Verdict:
+    return Verdict(**said._asdict(), at=clock.now())
+
+
+def _busy(turn: Turn) -> Verdict:
+    return Verdict(outcome=Outcome.BUSY, at=clock.now(), seconds_each=turn.seconds_each)
+
+
+async def _next_turn(connection: Connection, row: Delivery, mark: Mark, verdict: Verdict) -> datetime:
+    backlog = await replay_store.count_waiting(connection, row.target)
+    at_once = AT_ONCE if row.channel is Channel.WEBHOOK else _MAILS_AT_ONCE
+    return rules.next_turn(verdict, waits=mark.waits, backlog=backlog, at_once=at_once, jitter=mark.jitter)
 
 
 async def _project(db: Database, row: Delivery) -> str:
@@ -141,7 +186,15 @@ async def _project(db: Database, row: Delivery) -> str:
 async def _settle(
     connection: Connection, row: Delivery, verdict: Verdict, state: State, error: str, next_at: datetime | None
 ) -> Noted:
-    generation = await store.settle(connection, row, state=state, error=error, next_at=next_at, at=verdict.at)
+    generation = await store.settle(
+        connection,
+        row,
+        state=state,
+        error=error,
+        next_at=next_at,
+        at=verdict.at,
+        failed=verdict.outcome is Outcome.FAILED,
+    )
     return Noted(generation=generation, again_at=next_at)
 
 
@@ -149,18 +202,20 @@ async def _blame(
     connection: Connection, row: Delivery, verdict: Verdict, patience: Patience, *, is_over: bool, mail: bool
 ) -> Sequence[str]:
     """Hold a failure against the webhook; disable it after too many. Returns the deliveries that tell of it."""
-    if row.channel is not Channel.WEBHOOK:
+    if row.channel is not Channel.WEBHOOK or verdict.ours:
         return ()
-    await targets_store.note_failure(connection, row.target, verdict.at)
     hook = await targets_store.locked_webhook(connection, row.target, workspace=row.workspace)
-    if hook is None or hook.state is not WebhookState.ENABLED or hook.failing_since is None:
+    if hook is None or hook.state is not WebhookState.ENABLED:
         return ()
+    since = hook.failing_since or verdict.at
+    resting_until = rules.rest_until(failing_since=since, now=verdict.at)
+    await targets_store.note_failure(connection, hook.id, since=since, resting_until=resting_until)
     is_gone = verdict.outcome is Outcome.GONE
-    is_given_up = is_over and rules.is_given_up(patience, failing_since=hook.failing_since, now=verdict.at)
+    is_given_up = is_over and rules.is_given_up(patience, failing_since=since, now=verdict.at)
     if not is_gone and not is_given_up:
         return ()
-    why = verdict.detail if is_gone else f"It has failed since {rfc3339(hook.failing_since)}. {verdict.detail}"
-    disabled = hook._replace(state=WebhookState.DISABLED, reason=why)
+    why = verdict.detail if is_gone else f"It has failed since {rfc3339(since)}. {verdict.detail}"
+    disabled = hook._replace(state=WebhookState.DISABLED, reason=why, failing_since=since, resting_until=None)
     await targets_store.update_webhook(connection, disabled)
     entry = Entry(
         id=f"{hook.id}.disabled.{row.id}.{row.generation}",
@@ -168,8 +223,7 @@ async def _blame(
         workspace=hook.workspace,
         action=events.DISABLED,
         at=verdict.at,
-        detail={"webhook": hook.id, "url": hook.url, "reason": why},
+        detail={"webhook": hook.id, "url": origin(hook.url), "reason": why},
     )
-    told = await store.enqueue(connection, [entry], mail=mail, now=verdict.at)
-    await ledger_store.record(connection, [entry])
+    told = await recording.record(connection, [entry], mail=mail, now=verdict.at)
     return told.get(entry.id, ())

@@ -15,7 +15,7 @@ _LONGEST_FACT = 1000
 _LONGEST_SUBJECT = 150
 
 # What happened, by type; `{name}` is the project, the domain, or what else it is about.
-_SENTENCES: Mapping[str, str] = MappingProxyType(
+SENTENCES: Mapping[str, str] = MappingProxyType(
     {
         "project.created": "{name} was created",
         "project.configured": "The settings of {name} were changed",
@@ -76,7 +76,7 @@ def letter(message: Mapping[str, Any], *, project: str) -> Letter:
     name = _name(event, known)
     if known.get("label") in (project, known.get("domain")):
         known.pop("label", None)
-    pattern = _SENTENCES.get(event, f"{event.replace('.', ' ').replace('_', ' ')}: {{name}}")
+    pattern = SENTENCES.get(event, f"{event.replace('.', ' ').replace('_', ' ')}: {{name}}")
     sentence = pattern.format(name=name, kind=shown(str(known.get("kind", ""))))
     facts = (*_facts(known), ("Who", _text(data.get("actor"))), ("When", _text(message.get("timestamp"))))
     return Letter(

@@ -4,8 +4,9 @@ import json
 import re
 import ssl
 from datetime import datetime, timedelta
+from email.errors import HeaderParseError
 from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -26,6 +27,7 @@ _ADDRESS = re.compile(
 _LONGEST_LOCAL = 64
 _LONGEST_DETAIL = 500
 _PERMANENT = range(500, 600)
+_NO_SENDER = "LIFECYCLE_MAIL_FROM is no address such as 'Lifecycle <lifecycle@example.com>'"
 _PORTS = {"smtp": 25, "smtps": 465}
 
 
@@ -88,11 +90,15 @@ class Mail:
         sender: the address in From, with or without a name.
         api_url: where people find this service.
         timeout: for one attempt.
+
+    Raises:
+        ValueError: the URL or the sender is none.
     """
 
     def __init__(self, url: str | None, *, sender: str, api_url: str, timeout: timedelta) -> None:
         self._server = None if url is None else Server.parse(url)
         self._sender = sender
+        self._domain = _domain_of(sender)
         self._api_url = api_url.rstrip("/")
         self._timeout = timeout.total_seconds()
         self._templates = Environment(
@@ -117,7 +123,7 @@ class Mail:
         message["From"] = self._sender
         message["To"] = post.to
         message["Date"] = format_datetime(post.at)
-        message["Message-ID"] = f"<{post.delivery}@{parseaddr(self._sender)[1].rpartition('@')[2]}>"
+        message["Message-ID"] = f"<{post.delivery}@{self._domain}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
         message["X-Lifecycle-Event"] = event["type"]
         message.set_content(self._templates.get_template("letter.txt").render(words))
@@ -166,6 +172,24 @@ class Mail:
             tls_context=context,
             timeout=self._timeout,
         )
+
+
+def _domain_of(sender: str) -> str:
+    """The domain in From.
+
+    Raises:
+        ValueError: it is not one address that mail can be from.
+    """
+    message = EmailMessage()
+    try:
+        message["From"] = sender
+        (address,) = message["From"].addresses
+    except (ValueError, HeaderParseError, IndexError) as error:
+        raise ValueError(_NO_SENDER) from error
+    domain = str(address.domain)
+    if message["From"].defects or not address.username or not domain or not sender.isprintable():
+        raise ValueError(_NO_SENDER)
+    return domain
 
 
 def _said(code: int, message: str, *, may_be_final: bool) -> Said:

@@ -19,6 +19,7 @@ class State(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     FAILED = "failed"
+    HELD = "held"  # its webhook was disabled; not tried until somebody wants it sent
 
 
 class WebhookState(StrEnum):
@@ -32,7 +33,7 @@ class Outcome(StrEnum):
     """What an attempt came to."""
 
     STALE = "stale"  # another message has taken over, or there is nothing to do
-    BUSY = "busy"  # so much is on its way to this target that this one did not have its turn; no attempt
+    BUSY = "busy"  # too much is on its way, or the target just failed, so this one did not have its turn; no attempt
     DELIVERED = "delivered"
     FAILED = "failed"  # tried again
     REFUSED = "refused"  # trying again cannot help
@@ -41,10 +42,16 @@ class Outcome(StrEnum):
 
 
 class Wake(Durable):
-    """Try the delivery now, if it still is at this generation. `waits`: how often it did not have its turn so far."""
+    """Try the delivery now, if it still is at this generation.
+
+    Attributes:
+        waits: how often it did not have its turn so far.
+        asked: somebody wants it now; a target that failed a moment ago is not left alone.
+    """
 
     generation: int
     waits: int = 0
+    asked: bool = False
 
 
 class Resend(Durable):
@@ -63,6 +70,44 @@ class Resent(Durable):
     webhook: str = ""
 
 
+class Lost(Durable):
+    """A delivery that is due and of which the engine seems to know nothing."""
+
+    delivery: str
+    generation: int
+
+
+class Replay(Durable):
+    """Deliver again what a webhook has missed.
+
+    Attributes:
+        since: only what was written from then on.
+        states: those that count as missed.
+        after: the position behind which to go on.
+    """
+
+    actor: Actor
+    now: datetime
+    webhook: str
+    since: datetime
+    states: tuple[State, ...] = (State.FAILED, State.HELD)
+    after: int = 0
+
+
+class Replayed(Durable):
+    """One batch of what was missed. `after`: the position behind which there is more; none when that was all."""
+
+    deliveries: tuple[Lost, ...] = ()
+    after: int | None = None
+    refused: str = ""
+
+
+class Begin(Durable):
+    """Deliveries that were just written, and are at their first generation."""
+
+    deliveries: tuple[str, ...]
+
+
 class Verdict(Durable):
     """What an attempt showed.
 
@@ -72,6 +117,10 @@ class Verdict(Durable):
         status: of HTTP, or the code of SMTP; none when there was no answer.
         detail: what went wrong, in words.
         retry_after_seconds: how long the target asked to be left alone.
+        ours: the failure is ours; the target is not to blame.
+        last: no other attempt follows.
+        seconds_each: how long others of this target took of late, when this one did not have its turn.
+        not_before: until when the target is left alone.
     """
 
     outcome: Outcome
@@ -80,6 +129,10 @@ class Verdict(Durable):
     status: int | None = None
     detail: str = ""
     retry_after_seconds: float | None = None
+    ours: bool = False
+    last: bool = False
+    seconds_each: float = 0
+    not_before: datetime | None = None
 
 
 class Noted(Durable):
@@ -94,13 +147,6 @@ class Noted(Durable):
     generation: int = 0
     again_at: datetime | None = None
     others: tuple[str, ...] = ()
-
-
-class Lost(Durable):
-    """A delivery that is due and of which the engine seems to know nothing."""
-
-    delivery: str
-    generation: int
 
 
 class Found(Durable):

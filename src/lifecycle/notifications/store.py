@@ -14,18 +14,24 @@ from lifecycle.db import Connection, Database, Row
 from lifecycle.ledger.entry import Entry
 from lifecycle.notifications import events
 from lifecycle.notifications.mail import is_address
-from lifecycle.notifications.model import Channel, Lost, Outcome, State, Verdict
+from lifecycle.notifications.model import Channel, Lost, Outcome, State, Verdict, WebhookState
 
+WHILE_DISABLED = "The webhook was disabled."
 _LONGEST_ERROR = 500
 
 
 class Target(NamedTuple):
-    """Somebody who may want to be told: the id of a webhook, or an address."""
+    """Somebody who may want to be told: the id of a webhook, or an address.
+
+    Attributes:
+        is_off: a webhook that is disabled; what it misses is kept for it.
+    """
 
     workspace: str
     channel: Channel
     name: str
     patterns: tuple[str, ...]
+    is_off: bool = False
 
 
 class Delivery(NamedTuple):
@@ -34,6 +40,7 @@ class Delivery(NamedTuple):
     Attributes:
         since: when the first of the present attempts was due.
         attempts: how many there were in all.
+        failures: how many there were since it began, or began again.
     """
 
     position: int
@@ -48,6 +55,7 @@ class Delivery(NamedTuple):
     state: State
     generation: int
     attempts: int
+    failures: int
     last_error: str
     created_at: datetime
     since: datetime
@@ -73,6 +81,8 @@ class DeliveryFilter(NamedTuple):
     state: State | None = None
     event: str | None = None
     project: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 async def enqueue(
@@ -118,10 +128,11 @@ async def enqueue(
 
 
 async def insert(connection: Connection, row: Delivery) -> None:
-    """Write a new delivery, due at once."""
+    """Write a new delivery; once there is one of this id, nothing."""
     await connection.execute(
         "INSERT INTO deliveries (id, workspace_id, project_id, event_id, event_type, channel, target, body, state, "
-        "generation, created_at, since, next_attempt_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "generation, last_error, created_at, since, next_attempt_at) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "ON DUPLICATE KEY UPDATE id = deliveries.id",
         row.id,
         row.workspace,
@@ -131,16 +142,17 @@ async def insert(connection: Connection, row: Delivery) -> None:
         row.channel.value,
         row.target,
         row.body,
-        State.PENDING.value,
+        row.state.value,
         row.generation,
+        row.last_error,
         row.created_at,
         row.since,
         row.next_attempt_at,
     )
 
 
-def new(entry: Entry, channel: Channel, target: str, *, body: str, now: datetime) -> Delivery:
-    """A delivery that is due now; its id follows from both, so that making it twice gives one."""
+def new(entry: Entry, channel: Channel, target: str, *, body: str, now: datetime, held: bool = False) -> Delivery:
+    """A delivery, due now if it is not `held`; its id follows from entry and target: making it twice gives one."""
     return Delivery(
         position=0,
         id=ids.derived("dlv", entry.id, channel.value, target),
@@ -151,13 +163,14 @@ def new(entry: Entry, channel: Channel, target: str, *, body: str, now: datetime
         channel=channel,
         target=target,
         body=body,
-        state=State.PENDING,
+        state=State.HELD if held else State.PENDING,
         generation=1,
         attempts=0,
-        last_error="",
+        failures=0,
+        last_error=WHILE_DISABLED if held else "",
         created_at=now,
         since=now,
-        next_attempt_at=now,
+        next_attempt_at=None if held else now,
         delivered_at=None,
     )
 
@@ -181,12 +194,15 @@ async def listed(db: Database, wanted: DeliveryFilter, *, before: int | None, li
     rows = await db.all(
         "SELECT * FROM deliveries WHERE workspace_id = %s AND (%s IS NULL OR target = %s) "
         "AND (%s IS NULL OR state = %s) AND (%s IS NULL OR event_type = %s) AND (%s IS NULL OR project_id = %s) "
+        "AND (%s IS NULL OR created_at >= %s) AND (%s IS NULL OR created_at < %s) "
         "AND (%s IS NULL OR position < %s) ORDER BY position DESC LIMIT %s",
         wanted.workspace,
         *_twice(wanted.target),
         *_twice(wanted.state.value if wanted.state else None),
         *_twice(wanted.event),
         *_twice(wanted.project),
+        *_twice(wanted.since),
+        *_twice(wanted.until),
         *_twice(before),
         limit,
     )
@@ -217,15 +233,23 @@ async def note(connection: Connection, row: Delivery, verdict: Verdict, *, gener
 
 
 async def settle(
-    connection: Connection, row: Delivery, *, state: State, error: str, next_at: datetime | None, at: datetime
+    connection: Connection,
+    row: Delivery,
+    *,
+    state: State,
+    error: str,
+    next_at: datetime | None,
+    at: datetime,
+    failed: bool,
 ) -> int:
     """Say where a locked delivery stands; messages of before are stale from now on. Returns the new generation."""
     await connection.execute(
         "UPDATE deliveries SET state = %s, last_error = %s, next_attempt_at = %s, generation = generation + 1, "
-        "delivered_at = IF(%s, %s, delivered_at) WHERE id = %s",
+        "failures = failures + %s, delivered_at = IF(%s, %s, delivered_at) WHERE id = %s",
         state.value,
         error[:_LONGEST_ERROR],
         next_at,
+        int(failed),
         state is State.DELIVERED,
         at,
         row.id,
@@ -236,7 +260,8 @@ async def settle(
 async def revive(connection: Connection, row: Delivery, now: datetime) -> int:
     """Have a locked delivery begin again; returns its new generation."""
     await connection.execute(
-        "UPDATE deliveries SET state = %s, since = %s, next_attempt_at = %s, generation = generation + 1 WHERE id = %s",
+        "UPDATE deliveries SET state = %s, failures = 0, since = %s, next_attempt_at = %s, "
+        "generation = generation + 1 WHERE id = %s",
         State.PENDING.value,
         now,
         now,
@@ -289,13 +314,22 @@ async def project_name(db: Database, project: str) -> str:
 async def _targets(connection: Connection, workspaces: set[str], *, mail: bool) -> Sequence[Target]:
     wanted = json.dumps(sorted(workspaces))
     rows = await connection.all(
-        "SELECT webhooks.workspace_id, webhooks.id, webhooks.events FROM webhooks "
+        "SELECT webhooks.workspace_id, webhooks.id, webhooks.events, webhooks.state FROM webhooks "
         "JOIN JSON_TABLE(%s, '$[*]' COLUMNS (id VARCHAR(40) PATH '$')) AS wanted "
         "ON webhooks.workspace_id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin "
-        "WHERE webhooks.state = 'enabled'",
+        "ORDER BY webhooks.id",
         wanted,
     )
-    found = [Target(row["workspace_id"], Channel.WEBHOOK, row["id"], tuple(json.loads(row["events"]))) for row in rows]
+    found = [
+        Target(
+            row["workspace_id"],
+            Channel.WEBHOOK,
+            row["id"],
+            tuple(json.loads(row["events"])),
+            is_off=row["state"] != WebhookState.ENABLED.value,
+        )
+        for row in rows
+    ]
     if not mail:
         return found
     rows = await connection.all(
@@ -321,7 +355,7 @@ async def _targets(connection: Connection, workspaces: set[str], *, mail: bool) 
         *found,
         *(
             Target(workspace, Channel.MAIL, address, patterns)
-            for (workspace, address), patterns in {**by_default, **chosen}.items()
+            for (workspace, address), patterns in sorted({**by_default, **chosen}.items())
         ),
     ]
 
@@ -329,8 +363,9 @@ async def _targets(connection: Connection, workspaces: set[str], *, mail: bool) 
 def _wanted(entry: Entry, targets: Sequence[Target], now: datetime) -> Iterator[Delivery]:
     body = events.body(entry)
     for target in targets:
-        if target.workspace == entry.workspace and events.matches(target.patterns, entry.action):
-            yield new(entry, target.channel, target.name, body=body, now=now)
+        about_itself = entry.detail.get("webhook") == target.name
+        if target.workspace == entry.workspace and events.matches(target.patterns, entry.action) and not about_itself:
+            yield new(entry, target.channel, target.name, body=body, now=now, held=target.is_off)
 
 
 def _twice(value: object) -> tuple[Any, Any]:
@@ -351,6 +386,7 @@ def _delivery(row: Row) -> Delivery:
         state=State(row["state"]),
         generation=int(row["generation"]),
         attempts=int(row["attempts"]),
+        failures=int(row["failures"]),
         last_error=row["last_error"],
         created_at=row["created_at"],
         since=row["since"],

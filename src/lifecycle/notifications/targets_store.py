@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from lifecycle.db import Connection, Database, Row
+from lifecycle.notifications import events
 from lifecycle.notifications.model import WebhookState
 
 
@@ -17,6 +18,7 @@ class Webhook(NamedTuple):
         sealed_former: the secret before this one, which still signs until `former_until`.
         reason: why it is disabled; empty when it is not.
         failing_since: the first failure behind its last success; none when all is well.
+        resting_until: until when it is left alone, because it just failed.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Webhook(NamedTuple):
     state: WebhookState
     reason: str
     failing_since: datetime | None
+    resting_until: datetime | None
     created_at: datetime
     created_by: str
 
@@ -76,13 +79,14 @@ async def update_webhook(connection: Connection, hook: Webhook) -> None:
     """Write what people may change of a webhook."""
     await connection.execute(
         "UPDATE webhooks SET url = %s, description = %s, events = %s, state = %s, reason = %s, failing_since = %s, "
-        "sealed_secret = %s, sealed_former_secret = %s, former_until = %s WHERE id = %s",
+        "resting_until = %s, sealed_secret = %s, sealed_former_secret = %s, former_until = %s WHERE id = %s",
         hook.url,
         hook.description,
         json.dumps(hook.events),
         hook.state.value,
         hook.reason,
         hook.failing_since,
+        hook.resting_until,
         hook.sealed_secret,
         hook.sealed_former,
         hook.former_until,
@@ -118,14 +122,15 @@ async def locked_webhook(connection: Connection, webhook: str, *, workspace: str
 async def note_success(connection: Connection, webhook: str) -> None:
     """It took a message."""
     await connection.execute(
-        "UPDATE webhooks SET failing_since = NULL WHERE id = %s AND failing_since IS NOT NULL", webhook
+        "UPDATE webhooks SET failing_since = NULL, resting_until = NULL WHERE id = %s AND failing_since IS NOT NULL",
+        webhook,
     )
 
 
-async def note_failure(connection: Connection, webhook: str, at: datetime) -> None:
-    """It did not take a message."""
+async def note_failure(connection: Connection, webhook: str, *, since: datetime, resting_until: datetime) -> None:
+    """It did not take a message, and none from `since` on."""
     await connection.execute(
-        "UPDATE webhooks SET failing_since = %s WHERE id = %s AND failing_since IS NULL", at, webhook
+        "UPDATE webhooks SET failing_since = %s, resting_until = %s WHERE id = %s", since, resting_until, webhook
     )
 
 
@@ -178,6 +183,15 @@ async def administrators(db: Database, workspace: str) -> Sequence[str]:
     return [str(row["person"]) for row in rows]
 
 
+async def patterns_of(db: Database, workspace: str, address: str) -> Sequence[str]:
+    """The types of events that mail to an address is about, as things are now; none for one that gets no mail."""
+    row = await db.one("SELECT events FROM recipients WHERE workspace_id = %s AND address = %s", workspace, address)
+    if row is not None:
+        return tuple(json.loads(row["events"]))
+    people = await administrators(db, workspace)
+    return events.BY_DEFAULT if address in {person.lower() for person in people} else ()
+
+
 async def workspace_called(db: Database, name: str) -> str | None:
     """The id of the workspace with this name."""
     row = await db.one("SELECT id FROM workspaces WHERE name = %s", name)
@@ -197,6 +211,7 @@ def _webhook(row: Row) -> Webhook:
         state=WebhookState(row["state"]),
         reason=row["reason"],
         failing_since=row["failing_since"],
+        resting_until=row["resting_until"],
         created_at=row["created_at"],
         created_by=row["created_by"],
     )

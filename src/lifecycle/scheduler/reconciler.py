@@ -16,8 +16,9 @@ its audit log as well.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
@@ -46,6 +47,8 @@ from lifecycle.models import Durable
 from lifecycle.notifications import targets_store
 from lifecycle.notifications.notifier import upkeep as deliveries_upkeep
 from lifecycle.resources import Resources
+from lifecycle.scheduler import alarms
+from lifecycle.scheduler.alarms import Finding
 from lifecycle.scheduler.model import Wake
 from lifecycle.scheduler.projects import expire, resume_purge
 
@@ -66,22 +69,6 @@ reconciler = VirtualObject(
 )
 
 
-class Finding(Durable):
-    """Something that is not as it should be. `hint` says how to mend it.
-
-    Attributes:
-        about: which of several that the subject may have one after the other, where that counts.
-    """
-
-    kind: str
-    subject: str
-    workspace: str | None
-    detail: str
-    hint: str
-    since: datetime
-    about: str = ""
-
-
 class Interval(Durable):
     """Time between two sweeps."""
 
@@ -89,17 +76,27 @@ class Interval(Durable):
 
 
 class ReconcilerState(Durable):
-    """What the reconciler remembers."""
+    """What the reconciler remembers.
+
+    Attributes:
+        cleared: findings that are gone, and of which nobody could be told so far that they are.
+    """
 
     generation: int = 0
     sequence: int = 0
     swept_at: datetime | None = None
     rearmed: int = 0
     findings: tuple[Finding, ...] = ()
+    cleared: tuple[Finding, ...] = ()
 
 
 class Look(Durable):
-    """What one look at the engine showed."""
+    """What one look at the engine showed.
+
+    Attributes:
+        operators: the workspace that is told of what belongs to none.
+        operators_unknown: the database did not say which that is.
+    """
 
     now: datetime
     missing: tuple[Deadline, ...] = ()
@@ -110,7 +107,8 @@ class Look(Durable):
     certificates: Troubles = Troubles()
     findings: tuple[Finding, ...] = ()
     complete: bool = True
-    operators: str | None = None  # the workspace that is told of what belongs to none
+    operators: str | None = None
+    operators_unknown: bool = False
 
 
 @reconciler.handler()
@@ -158,7 +156,13 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     )
     # What could not be looked at stays as it was.
     findings = seen if look.complete else (*(one for one in state.findings if one.kind != seen[0].kind), *seen)
-    sequence = _announce(ctx, state, findings, look)
+    told = alarms.news(
+        findings,
+        (*state.cleared, *state.findings),
+        operators=look.operators,
+        operators_unknown=look.operators_unknown,
+    )
+    sequence = _announce(ctx, state, told.told, look)
     ctx.set(
         STATE,
         state.model_copy(
@@ -166,7 +170,8 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
                 "sequence": sequence,
                 "swept_at": look.now,
                 "rearmed": state.rearmed + len(late),
-                "findings": findings,
+                "findings": told.findings,
+                "cleared": told.cleared,
             }
         ),
     )
@@ -207,22 +212,15 @@ def still_lost(lost: Sequence[LostIssuance], before: Sequence[Finding]) -> Seque
     return [one for one in lost if workflow_key(one.issuance, one.run) in seen]
 
 
-def _announce(ctx: ObjectContext, state: ReconcilerState, found: Sequence[Finding], look: Look) -> int:
+def _announce(ctx: ObjectContext, state: ReconcilerState, told: Sequence[tuple[str, Finding]], look: Look) -> int:
     """Record what is new and what is gone; returns the last sequence number used."""
-    before = {(finding.kind, finding.subject): finding for finding in state.findings}
-    after = {(finding.kind, finding.subject): finding for finding in found}
-    changes = [("alarm.raised", after[one]) for one in sorted(after.keys() - before.keys())]
-    changes += [("alarm.cleared", before[one]) for one in sorted(before.keys() - after.keys())]
     sequence = state.sequence
-    for action, finding in changes:
-        workspace = finding.workspace or look.operators
-        if workspace is None:
-            continue
+    for action, finding in told:
         sequence += 1
         entry = Entry(
             id=f"{KEY}.{sequence}",
             sequence=sequence,
-            workspace=workspace,
+            workspace=finding.workspace or look.operators or "",
             project=finding.subject if ids.is_project_id(finding.subject) else None,
             action=action,
             at=look.now,
@@ -255,7 +253,7 @@ async def _look() -> Look:
         stuck = await engine.stuck(retries=_STUCK_AFTER_RETRIES)
     except EngineDownError as error:
         _log.warning("alarm kind=engine_unreadable %s", error)
-        return Look(now=now, findings=(_engine_unreadable(error, now),), complete=False, operators=operators)
+        return Look(now=now, findings=(_engine_unreadable(error, now),), complete=False, **operators)
     found = (
         ("timer_missing", missing, "It was armed again; it had been removed, or had failed."),
         ("overdue", overdue, "It was woken again; see 'lifecycle doctor'."),
@@ -277,16 +275,18 @@ async def _look() -> Look:
         rollouts=tuple(rollouts),
         certificates=certificates,
         findings=tuple(findings),
-        operators=operators,
+        **operators,
     )
 
 
-async def _operators(available: Resources) -> str | None:
+async def _operators(available: Resources) -> Mapping[str, Any]:
+    """Who is told of what belongs to nobody, as fields of a look."""
     name = available.settings.notification_workspace
     try:
-        return None if name is None else await targets_store.workspace_called(available.db, name)
+        found = None if name is None else await targets_store.workspace_called(available.db, name)
     except DatabaseDownError:
-        return None
+        return {"operators_unknown": True}
+    return {"operators": found}
 
 
 def _finding(kind: str, deadline: Deadline, now: datetime, hint: str) -> Finding:

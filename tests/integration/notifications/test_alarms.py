@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 
-from lifecycle import clock
+from lifecycle import clock, health
 from lifecycle.db import Database
 from lifecycle.dev.stack import PERSON, WORKSPACE
+from lifecycle.settings import Settings
 from tests.integration.notifications.conftest import Post
 from tests.support.inside import workspace_named
 from tests.support.waiting import eventually
@@ -49,3 +50,19 @@ async def test_a_certificate_with_little_life_left_is_told_by_webhook_and_mail(p
     assert "The CA is down." in detail["detail"]
     assert mail["Subject"].strip() == f"[Lifecycle] Alarm: certificate_running_out ({domain})"
     assert len(post.receiver.at("/alarms", "alarm.raised")) == 1
+
+
+async def test_a_workspace_for_alarms_that_there_is_not_is_seen_by_the_doctor(post: Post) -> None:
+    """A slip in the setting would otherwise show when an alarm reaches nobody."""
+    db = Database(post.stack.database.url, size=1, deadline=timedelta(seconds=10))
+    try:
+        (right,), (wrong,), none = [
+            await health.check_notifications(Settings(notification_workspace=name), db)
+            for name in (WORKSPACE, f"{WORKSPACE}x", None)
+        ]
+    finally:
+        await db.close()
+
+    assert (right.ok, wrong.ok, none) == (True, False, [])
+    assert wrong.detail == f"there is no workspace {WORKSPACE}x"
+    assert "LIFECYCLE_NOTIFICATION_WORKSPACE" in wrong.hint

@@ -107,6 +107,21 @@ async def test_an_address_that_is_refused_for_good_is_not_tried_again(post: Post
     assert len(post.mail.to(full)) == 1
 
 
+async def test_whoever_was_removed_gets_no_mail_that_still_waits(post: Post, slug: str) -> None:
+    """A mail that could not be sent yet is not sent to an address that is taken out meanwhile."""
+    address = f"left-{slug}@example.org"
+    post.mail.refusals = {address: "452 mailbox full"}
+    await _put(post, address, "project.created")
+    await post.api.project(slug)
+    (waiting,) = await eventually(lambda: _tried(post, address), within=20)
+    await post.api.delete(f"/v1/recipients/{address}")
+    del post.mail.refusals[address]
+    ended = await post.until(waiting["id"], "failed")
+
+    assert ended["last_error"] == "Nobody wants mail about this at the address any more."
+    assert not post.mail.to(address)
+
+
 @pytest.mark.parametrize(
     "address", ["ada", "ada@", "a%20b@example.org", "ada@example.org%0aBcc:%20eve@example.org", "@x.y"]
 )
@@ -126,6 +141,7 @@ async def test_a_worker_killed_in_between_sends_each_mail_once(post: Post, point
     with post.points.death_at(point, when):
         await post.api.project(slug)
         (delivery,) = await eventually(lambda: post.deliveries(address, state="delivered"), within=20)
+        await eventually(post.points.has_died, within=20)  # the handler may end behind what it has written
     await post.api.delete(f"/v1/recipients/{address}")
 
     assert [one["Message-ID"] for one in post.mail.to(address)] == [f"<{delivery['id']}@lifecycle.example>"]

@@ -6,7 +6,7 @@ import pytest
 
 from lifecycle.certs.watch import LostIssuance
 from lifecycle.scheduler import reconciler
-from lifecycle.scheduler.reconciler import Finding
+from lifecycle.scheduler.alarms import Finding
 from tests.support.factories import NOW
 from tests.support.tidy import package
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
-from lifecycle.api.shapes.base import EXAMPLE_PROJECT, Answer, Asked
+from lifecycle.api.shapes.base import EXAMPLE_PROJECT, Answer, Asked, Moment
 from lifecycle.notifications import events
 from lifecycle.notifications.mail import is_address
 from lifecycle.notifications.model import Channel, Outcome, State, WebhookState
@@ -23,6 +23,7 @@ _WEBHOOK: Mapping[str, JsonValue] = {
     "state": "enabled",
     "reason": "",
     "failing_since": None,
+    "former_until": None,
     "created_at": "2026-11-21T09:00:00.000Z",
     "created_by": "ada@example.com",
 }
@@ -71,8 +72,10 @@ Patterns = Annotated[tuple[Pattern, ...], Field(max_length=_MOST_PATTERNS)]
 Address = Annotated[str, AfterValidator(_address)]
 Url = Annotated[str, Field(min_length=1, max_length=LONGEST_URL)]
 Description = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-_EVENTS = "Types of events: `deletion.reminded`, all of a family as `deletion.*`, or `*`. Families are " + ", ".join(
-    f"`{one}`" for one in sorted(events.FAMILIES)
+_FAMILIES = ", ".join(f"`{one}`" for one in sorted(events.FAMILIES))
+_EVENTS = (
+    "Types of events: `deletion.reminded`, all of a family as `deletion.*`, or `*`. "
+    f"Families are {_FAMILIES}. `docs/events.md` lists all types, and no others are taken"
 )
 
 
@@ -99,6 +102,44 @@ class WebhookChange(Asked):
     enabled: bool | None = Field(default=None, description="Whether it is sent to.")
 
 
+class Rotation(Asked):
+    """How to give a webhook a new secret."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"force": False}]})
+
+    force: bool = Field(default=False, description="Also while a former secret still signs, which then ends at once.")
+
+
+class WebhookReplay(Asked):
+    """What a webhook is to get again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"since": "2026-11-21T09:00:00.000Z", "state": "failed"}]}
+    )
+
+    since: Moment | None = Field(
+        default=None, description="Only what was written from then on; without it, all that is still listed."
+    )
+    state: Literal["failed", "held"] | None = Field(
+        default=None,
+        description="`failed`: what was given up. `held`: what was written while it was disabled. Without it, both.",
+    )
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states that are meant."""
+        return (State.FAILED, State.HELD) if self.state is None else (State(self.state),)
+
+
+class ReplayAnswer(Answer):
+    """How much is sent again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"deliveries": 42, "since": "2026-11-21T09:00:00.000Z"}]})
+
+    deliveries: int = Field(description="How many there were when it began.")
+    since: datetime = Field(description="When the oldest of them may have been written.")
+
+
 class WebhookAnswer(Answer):
     """A webhook, without its secret."""
 
@@ -111,6 +152,7 @@ class WebhookAnswer(Answer):
     state: WebhookState
     reason: str = Field(description="Why it is disabled; empty when it is not.")
     failing_since: datetime | None = Field(description="The first failure since its last success.")
+    former_until: datetime | None = Field(description="Until when a former secret signs too; may be past.")
     created_at: datetime
     created_by: str
 

@@ -23,6 +23,7 @@ def upgrade() -> None:
             state VARCHAR(20) NOT NULL,
             reason VARCHAR(1000) NOT NULL DEFAULT '',
             failing_since DATETIME(6) NULL,
+            resting_until DATETIME(6) NULL,
             created_at DATETIME(6) NOT NULL,
             created_by VARCHAR(200) NOT NULL,
             KEY webhooks_by_workspace (workspace_id, id),
@@ -54,6 +55,7 @@ def upgrade() -> None:
             state VARCHAR(20) NOT NULL,
             generation BIGINT NOT NULL,
             attempts INT NOT NULL DEFAULT 0,
+            failures INT NOT NULL DEFAULT 0,
             last_error VARCHAR(500) NOT NULL DEFAULT '',
             created_at DATETIME(6) NOT NULL,
             since DATETIME(6) NOT NULL,
@@ -61,7 +63,10 @@ def upgrade() -> None:
             delivered_at DATETIME(6) NULL,
             KEY deliveries_by_workspace (workspace_id, position),
             KEY deliveries_by_event (event_id, position),
+            KEY deliveries_by_state (workspace_id, state, position),
+            KEY deliveries_by_type (workspace_id, event_type, position),
             KEY deliveries_by_target (target, position),
+            KEY deliveries_by_target_and_state (target, state, position),
             KEY deliveries_due (next_attempt_at),
             KEY deliveries_by_age (created_at)
         ) {_TABLE}""")
