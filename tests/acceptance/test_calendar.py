@@ -188,16 +188,73 @@ async def test_what_ended_disappears_after_some_days(stack: Stack, program: Api)
     ]
 
 
-def pending(workspace: str, *, ago: timedelta = timedelta(0), state: ActionState = ActionState.PENDING) -> Entry:
-    """An action of a workspace, which was due and changed some time ago."""
+async def test_what_was_just_cancelled_is_shown_however_much_else_happened(stack: Stack, program: Api) -> None:
+    """In a busy workspace, and after months of being blocked: a calendar must not keep what will not happen."""
+    name = f"calendar-{secrets.token_hex(6)}"
+    workspace = await workspace_named(stack, name)
+    key = await key_of(stack, workspace=name, person="ada@example.com", role=Role.VIEWER)
+    busy = [pending(workspace, ago=timedelta(days=1), state=ActionState.DONE) for _ in range(1000)]
+    cancelled = pending(workspace, due=timedelta(days=7), state=ActionState.CANCELLED, label="just-now")
+    blocked = pending(workspace, due=timedelta(days=-90), state=ActionState.CANCELLED, label="blocked-for-long")
+    await record(stack, *busy, cancelled, blocked)
+    async with Api(stack.api_url, key) as api:
+        calendar = icalendar.Calendar.from_ical((await (await subscribe(api, program)).read()).body)
+    events = {str(event["SUMMARY"]): str(event["STATUS"]) for event in calendar.walk("VEVENT")}
+
+    assert events["Cancelled: Project just-now is deleted"] == "CANCELLED"
+    assert events["Cancelled: Project blocked-for-long is deleted"] == "CANCELLED"
+    assert len(calendar.walk("VEVENT")) == 1000
+
+
+async def test_a_person_has_a_bounded_number_of_links(stack: Stack) -> None:
+    """Whoever makes links in a loop is refused, with what to do; revoking one makes room; others are not concerned."""
+    name = f"calendar-{secrets.token_hex(6)}"
+    ada = await key_of(stack, workspace=name, person="ada@example.com", role=Role.VIEWER)
+    bob = await key_of(stack, workspace=name, person="bob@example.com", role=Role.VIEWER)
+    async with Api(stack.api_url, ada) as api, Api(stack.api_url, bob) as other:
+        made = [await api.post("/v1/calendar-links") for _ in range(20)]
+        refused = await api.post("/v1/calendar-links")
+        others = await other.post("/v1/calendar-links")
+        await api.delete(f"/v1/calendar-links/{made[0].body['id']}")
+        again = await api.post("/v1/calendar-links")
+
+    assert {one.status for one in made} == {201}
+    assert (refused.status, refused.body["code"]) == (409, "too_many_calendar_links")
+    assert "Revoke one" in refused.body["hint"]
+    assert (others.status, again.status) == (201, 201)
+
+
+async def test_whoever_makes_and_revokes_links_all_day_fills_no_table(stack: Stack) -> None:
+    """The list keeps the last fifty that were revoked; what came of the others is in the audit log."""
+    key = await key_of(stack, workspace=f"calendar-{secrets.token_hex(6)}", person="ada@example.com", role=Role.VIEWER)
+    async with Api(stack.api_url, key) as api:
+        made = []
+        for _ in range(55):
+            made.append((await api.post("/v1/calendar-links")).body["id"])
+            await api.delete(f"/v1/calendar-links/{made[-1]}")
+        listed = [one["id"] for one in (await api.get("/v1/calendar-links")).body["items"]]
+
+    assert listed == made[: -len(listed) - 1 : -1]
+    assert len(listed) == 51
+
+
+def pending(
+    workspace: str,
+    *,
+    ago: timedelta = timedelta(0),
+    due: timedelta = timedelta(0),
+    state: ActionState = ActionState.PENDING,
+    label: str = "old",
+) -> Entry:
+    """An action of a workspace, which changed some time ago, and was due then, or so much later."""
     project = ids.new("prj")
     at = datetime.now(UTC) - ago  # noqa: TID251  a person's watch
     row = ActionRow(
         kind="project-deletion",
         subject=project,
-        label="old",
+        label=label,
         state=state,
-        due_at=at,
+        due_at=at + due,
         generation=1,
         reason="",
         requested_by="ada@example.com",

@@ -130,20 +130,27 @@ async def test_a_cancel_link_works_once_and_for_one_generation(api: Api, stack: 
     workspace = await workspace_of(stack, project)
     vault = Vault.parse((stack.root / "key-ring").read_text())
     address = links.url(vault, "", links.CancelLink(workspace, project, 1))
+    await api.patch(f"/v1/projects/{project}", {"name": "Shop & Co"})
+    await eventually(lambda: _is_named(api, project, "Shop & Co"), within=10)
     stranger = api.with_key(None)
     opened = await stranger.get(address)
     still = await api.deletion(project)
     pressed = await stranger.post(address)
     await api.schedule(project, slug, "72h")
-    outdated = await stranger.post(address)
+    outdated, reopened = await stranger.post(address), await stranger.get(address)
     forged = await stranger.post(address[:-8] + "AAAAAAAA")
     await stranger.close()
 
     assert opened.status == 200
     assert still["phase"] == "scheduled"
     assert pressed.status == 200
-    assert "stays" in pressed.body
-    assert outdated.status == 412
+    named = f"Shop &amp; Co ({slug}, {project})"
+    assert f"Project {named} will be deleted at" in opened.body
+    assert f"Project {named} stays" in pressed.body
+    assert (outdated.status, reopened.status) == (412, 410)
+    assert "Generation" not in outdated.body
+    for page in (outdated, reopened):
+        assert f"cancelled and scheduled again. Project {named} will now be deleted at" in page.body
     assert forged.status == 404
     assert (await api.deletion(project))["phase"] == "scheduled"
 
@@ -166,6 +173,10 @@ async def test_the_same_idempotency_key_gives_the_same_answer(api: Api, slug: st
 async def _ok(api: Api, path: str) -> Answer | None:
     answer = await api.get(path)
     return answer if answer.status == 200 else None
+
+
+async def _is_named(api: Api, project: str, name: str) -> bool:
+    return bool((await api.get(f"/v1/projects/{project}")).body["name"] == name)
 
 
 async def _action(api: Api, project: str) -> dict[str, Any] | None:

@@ -17,10 +17,14 @@ from lifecycle.access import calendar_store
 from lifecycle.access.calendar_store import LinkRow
 from lifecycle.db import Connection, Database
 from lifecycle.errors import Code, LifecycleError
-from lifecycle.ledger import store as ledger_store
+from lifecycle.ledger import recording
 from lifecycle.ledger.entry import Entry
 from lifecycle.models import Actor, Role
 
+# One for each program of a person, and some to spare. Whoever needs more shares one.
+MOST_LINKS = 20
+# That are listed; the audit log keeps all.
+_MOST_REVOKED = 50
 _FORM = re.compile(r"lcl_(?P<id>[0-9a-z]{26})_(?P<secret>[A-Za-z0-9_-]{43})")
 
 
@@ -32,14 +36,25 @@ class NewLink(NamedTuple):
 
 
 async def create(db: Database, *, by: Actor) -> NewLink:
-    """Make a link to the feed of the actor's workspace, for as long as they hold a key of it."""
+    """Make a link to the feed of the actor's workspace, for as long as they hold a key of it.
+
+    Raises:
+        LifecycleError: `too_many_calendar_links`.
+    """
     link_id = ids.new("cal")
     secret = secrets.token_urlsafe(32)
     row = LinkRow(link_id, by.workspace, by.person, clock.now(), None)
 
     async def work(connection: Connection) -> None:
+        counts = await calendar_store.count(connection, workspace=by.workspace, person=by.person)
+        if counts.valid >= MOST_LINKS:
+            raise LifecycleError(Code.TOO_MANY_CALENDAR_LINKS, limit=str(MOST_LINKS))
+        if counts.revoked > _MOST_REVOKED:
+            await calendar_store.forget_oldest(
+                connection, workspace=by.workspace, person=by.person, count=counts.revoked - _MOST_REVOKED
+            )
         await calendar_store.insert(connection, row, secret_sha256=_digest(secret))
-        await ledger_store.record(connection, [_entry("calendar_link.created", row, by, row.created_at)])
+        await recording.record_untold(connection, [_entry("calendar_link.created", row, by, row.created_at)])
 
     await db.transaction(work)
     return NewLink(link_id, f"lcl_{link_id.removeprefix('cal_')}_{secret}")
@@ -64,7 +79,7 @@ async def revoke(db: Database, *, link_id: str, by: Actor) -> None:
         )
         if row is None:
             raise LifecycleError(Code.CALENDAR_LINK_NOT_FOUND, link=link_id)
-        await ledger_store.record(connection, [_entry("calendar_link.revoked", row, by, now)])
+        await recording.record_untold(connection, [_entry("calendar_link.revoked", row, by, now)])
 
     await db.transaction(work)
 

@@ -17,6 +17,36 @@ class LinkRow(NamedTuple):
     revoked_at: datetime | None
 
 
+class Counts(NamedTuple):
+    """How many links a person has that open something, and how many that do no more."""
+
+    valid: int
+    revoked: int
+
+
+async def count(connection: Connection, *, workspace: str, person: str) -> Counts:
+    """How many links a person has."""
+    row = await connection.one(
+        "SELECT COUNT(*) AS n, COUNT(revoked_at) AS revoked FROM calendar_links "
+        "WHERE workspace_id = %s AND person = %s",
+        workspace,
+        person,
+    )
+    total, revoked = (0, 0) if row is None else (int(row["n"]), int(row["revoked"]))
+    return Counts(total - revoked, revoked)
+
+
+async def forget_oldest(connection: Connection, *, workspace: str, person: str, count: int) -> None:
+    """Remove the oldest revoked links of a person."""
+    await connection.execute(
+        "DELETE FROM calendar_links WHERE workspace_id = %s AND person = %s AND revoked_at IS NOT NULL "
+        "ORDER BY id LIMIT %s",
+        workspace,
+        person,
+        count,
+    )
+
+
 async def insert(connection: Connection, link: LinkRow, *, secret_sha256: str) -> None:
     """Store a new link."""
     await connection.execute(

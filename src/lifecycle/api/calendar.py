@@ -48,7 +48,7 @@ async def feed(
 ) -> Response:
     """Each action of the workspace as an event, up to 1,000 open ones, the soonest; no API key is needed.
 
-    What was carried out or cancelled stays for 14 days, and a cancelled one says so.
+    What was carried out or cancelled stays for 14 days, the latest 1,000, and a cancelled one says so.
     """
     workspace = await calendar_links.workspace(context.db, token)
     events = await store.list_events(
@@ -70,7 +70,7 @@ async def feed(
 async def create(context: ContextOf, actor: ActorOf) -> CreatedLink:
     """Makes an address to subscribe to, and shows it this once. Needs the role viewer.
 
-    It ends when it is revoked, and with the last key of the person who made it.
+    It ends when it is revoked, and with the last key of the person who made it. A person has up to 20.
     """
     made = await calendar_links.create(context.db, by=actor)
     url = f"{context.settings.api_url.rstrip('/')}/v1/actions.ics?token={made.token}"

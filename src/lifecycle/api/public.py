@@ -1,5 +1,7 @@
 """What needs no API key: health, metrics, error pages, and the page behind a cancel link."""
 
+import asyncio
+from contextlib import suppress
 from html import escape
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -11,17 +13,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from lifecycle import clock
 from lifecycle.access import links
 from lifecycle.api import problems
-from lifecycle.api.context import ContextOf
+from lifecycle.api.context import Context, ContextOf
 from lifecycle.api.operations import cancel_deletion
 from lifecycle.api.shapes.records import Explanation
 from lifecycle.db import DatabaseDownError
-from lifecycle.engine import EngineDownError
 from lifecycle.errors import CATALOG, Code, LifecycleError, explanation
 from lifecycle.health import check, clock_difference
 from lifecycle.models import Actor, Role
 from lifecycle.observability import measures, state
+from lifecycle.scheduler import store
 from lifecycle.scheduler.model import Deletion, Phase, Read
-from lifecycle.scheduler.reconciler import ReconcilerState
 
 router = APIRouter(tags=["public"])
 
@@ -39,6 +40,7 @@ _PAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {"text/html": {"schema": {"type": "string"}}, **problems.RESPONSES["4XX"]["content"]},
     }
 }
+_NAMED_WITHIN_SECONDS = 1.0
 _BUTTON = '<form method="post"><button type="submit">Cancel the deletion</button></form>'
 
 Token = Annotated[str, Path(max_length=2000, description="The token in the link.", examples=["eyJrZXkiOiIuLi4ifQ"])]
@@ -75,30 +77,11 @@ async def readyz(context: ContextOf, response: Response) -> dict[str, bool]:
 async def metrics(context: ContextOf) -> Response:
     """What is pending and what is late, what was found, which parts answer, and what this process counted."""
     registry = CollectorRegistry()
-    up = Gauge("lifecycle_up", "Whether a part answers.", ["part"], registry=registry)
-    try:
-        late_after = context.settings.deletion_overdue_after
-        await state.actions(context.db, registry, overdue_after=late_after, now=clock.now())
-        await state.certificates(context.db, registry)
-    except DatabaseDownError:
-        up.labels("database").set(0)
-    else:
-        up.labels("database").set(1)
-    try:
-        found = await context.client.findings()
-    except LifecycleError:
-        up.labels("worker").set(0)
-    else:
-        up.labels("worker").set(1)
-        _measure_reconciler(found, registry)
-    try:
-        difference = await clock_difference(context.engine)
-    except EngineDownError:
-        up.labels("engine").set(0)
-    else:
-        up.labels("engine").set(1)
-        clocks = Gauge("lifecycle_clock_difference_seconds", "Between this API and the engine.", registry=registry)
-        clocks.set(difference.total_seconds())
+    up = state.parts(registry)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(state.ask("database", up, _measure_stored(context, registry)))
+        group.create_task(state.ask("worker", up, _measure_reconciler(context, registry)))
+        group.create_task(state.ask("engine", up, _measure_clocks(context, registry)))
     text = generate_latest(registry) + generate_latest(measures.REGISTRY)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -130,8 +113,13 @@ async def cancel_page(token: Token, context: ContextOf) -> HTMLResponse:
         return _page(title, f"{error.message} {error.hint}", status=error.status_code)
     due_at = deletion.countdown.due_at
     if deletion.phase is not Phase.SCHEDULED or deletion.generation != link.generation or due_at is None:
-        return _page("This link is over", _instead(link, deletion), status=HTTPStatus.GONE)
-    text = f"Project {link.project} will be deleted at {due_at:%F %T} UTC."
+        return _page("This link is over", _instead(await _named(context, link), deletion), status=HTTPStatus.GONE)
+    text = f"Project {await _named(context, link)} will be deleted at {due_at:%F %T} UTC."
+    if due_at <= clock.now():
+        text = (
+            f"The deletion of project {await _named(context, link)} was due at {due_at:%F %T} UTC, and begins at any "
+        )
+        text += "moment. Until it does, it can be cancelled."
     return _page("Cancel this deletion?", text, more=_BUTTON)
 
 
@@ -140,16 +128,46 @@ async def use_cancel_link(token: Token, context: ContextOf) -> HTMLResponse:
     """Cancels the one generation that the link is for, and says what happened when that is too late."""
     try:
         link = links.parse(context.vault, token)
-        actor = Actor(workspace=link.workspace, key="", person="cancel link", role=Role.OPERATOR)
+    except LifecycleError as error:
+        return _refused(error)
+    project = await _named(context, link)
+    actor = Actor(workspace=link.workspace, key="", person="cancel link", role=Role.OPERATOR)
+    try:
         cancelled = await cancel_deletion(context, actor, link.project, link.generation)
     except LifecycleError as error:
-        return _page("Not cancelled by this link", f"{error.message} {error.hint}", status=error.status_code)
-    return _page("Cancelled", f"Project {link.project} stays. Cancelled at {cancelled.cancelled_at:%F %T} UTC.")
+        try:
+            deletion = await context.client.deletion(link.project, Read(workspace=link.workspace))
+        except LifecycleError:
+            return _refused(error)
+        if deletion.phase is Phase.SCHEDULED and deletion.generation == link.generation:
+            return _refused(error)
+        return _page("This link is over", _instead(project, deletion), status=error.status_code)
+    return _page("Cancelled", f"Project {project} stays. Cancelled at {cancelled.cancelled_at:%F %T} UTC.")
 
 
-def _instead(link: links.CancelLink, deletion: Deletion) -> str:
+async def _named(context: Context, link: links.CancelLink) -> str:
+    """What people call the project of a link, and its id; the id alone while the database does not answer.
+
+    A cancel works without the database, so its page does not wait for it.
+    """
+    with suppress(DatabaseDownError, TimeoutError):
+        async with asyncio.timeout(_NAMED_WITHIN_SECONDS):
+            found = await store.find_project(context.db, workspace=link.workspace, reference=link.project)
+            if found is not None and found.name != found.slug:
+                return f"{found.name} ({found.slug}, {found.id})"
+            slugs = await store.slugs(context.db, [link.project], workspace=link.workspace)
+            if link.project in slugs:
+                return f"{slugs[link.project]} ({link.project})"
+    return link.project
+
+
+def _refused(error: LifecycleError) -> HTMLResponse:
+    return _page("Not cancelled by this link", f"{error.message} {error.hint}", status=error.status_code)
+
+
+def _instead(project: str, deletion: Deletion) -> str:
     """What happened to the deletion that a link of before would have cancelled."""
-    project, due_at, cancelled = link.project, deletion.countdown.due_at, deletion.cancellation
+    due_at, cancelled = deletion.countdown.due_at, deletion.cancellation
     match deletion.phase:
         case Phase.DELETED if deletion.deleted_at is not None:
             return f"Project {project} was deleted at {deletion.deleted_at:%F %T} UTC."
@@ -169,7 +187,20 @@ def _instead(link: links.CancelLink, deletion: Deletion) -> str:
             return f"No deletion of project {project} is scheduled."
 
 
-def _measure_reconciler(found: ReconcilerState, registry: CollectorRegistry) -> None:
+async def _measure_stored(context: Context, registry: CollectorRegistry) -> None:
+    now = clock.now()
+    await state.actions(context.db, registry, overdue_after=context.settings.deletion_overdue_after, now=now)
+    await state.certificates(context.db, registry, now=now)
+
+
+async def _measure_clocks(context: Context, registry: CollectorRegistry) -> None:
+    difference = await clock_difference(context.engine)
+    clocks = Gauge("lifecycle_clock_difference_seconds", "Between this API and the engine.", registry=registry)
+    clocks.set(difference.total_seconds())
+
+
+async def _measure_reconciler(context: Context, registry: CollectorRegistry) -> None:
+    found = await context.client.findings()
     kinds = Gauge("lifecycle_findings", "Present findings of the reconciler by kind.", ["kind"], registry=registry)
     for finding in found.findings:
         kinds.labels(finding.kind).inc()
@@ -177,6 +208,8 @@ def _measure_reconciler(found: ReconcilerState, registry: CollectorRegistry) -> 
     rearmed.inc(found.rearmed)
     swept = Gauge("lifecycle_reconciler_swept_timestamp_seconds", "Time of the last sweep.", registry=registry)
     swept.set(found.swept_at.timestamp() if found.swept_at else 0)
+    interval = Gauge("lifecycle_reconciler_interval_seconds", "Time between two sweeps.", registry=registry)
+    interval.set(context.settings.reconciler_interval.total_seconds())
 
 
 def _page(title: str, text: str, *, more: str = "", status: int = 200) -> HTMLResponse:
