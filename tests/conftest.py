@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lifecycle.dev.stack import Stack
 from tests.support.api import Api
@@ -16,6 +17,10 @@ from tests.support.containers import Engine
 
 for _name in [name for name in os.environ if name.startswith(("LIFECYCLE_", "RESTATE_"))]:
     del os.environ[_name]
+
+# How long an example takes says something about the machine, and nothing about us.
+settings.register_profile("anywhere", deadline=None)
+settings.load_profile("anywhere")
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,13 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def opened(
-    browser: Browser, url: str, key: str | None, *, width: int = WIDE, scheme: Scheme = "light"
+    browser: Browser,
+    url: str,
+    key: str | None,
+    *,
+    width: int = WIDE,
+    scheme: Scheme = "light",
+    zone: str = "UTC",
 ) -> AsyncIterator[Page]:
     """A page of a visitor of the console, who is signed in when there is a key; errors of the page fail the test."""
     context = await browser.new_context(
@@ -40,7 +46,7 @@ async def opened(
         viewport={"width": width, "height": _HEIGHT},
         color_scheme=scheme,
         locale="en-GB",
-        timezone_id="UTC",
+        timezone_id=zone,
     )
     context.set_default_timeout(15_000)
     errors: list[str] = []
@@ -76,3 +82,11 @@ async def overflow(page: Page) -> int:
     """By how many pixels the page is wider than the screen."""
     width: int = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return width
+
+
+async def statuses(page: Page, path: str, **fields: str) -> tuple[int, int]:
+    """What a page and its form answer, without following where they lead: as a link, and as a form that is sent."""
+    token = await page.locator("input[name=form_token]").first.get_attribute("value")
+    asked = await page.request.get(path, max_redirects=0)
+    sent = await page.request.post(path, form={**fields, "form_token": token or ""}, max_redirects=0)
+    return asked.status, sent.status

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2] / "src" / PACKAGE
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "words": ("errors", "errors.*", "settings", "ids", "hosts", "mistakes", "clock", "durations", "models", "policies"),
     "rules": (
+        "scheduler.alarms",
         "scheduler.countdown",
         "scheduler.deletion_rules",
         "scheduler.entries",
@@ -84,6 +85,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "deploy.platforms.*",
         "ledger.changes",
         "ledger.due_store",
+        "ledger.recording",
         "ledger.writer",
         "deploy.builds",
         "deploy.launch",
@@ -91,7 +93,9 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "deploy.steps",
         "deploy.verification.sight",
         "notifications.attempts",
+        "notifications.look_ups",
         "notifications.mail",
+        "notifications.replay_store",
         "notifications.standard_webhooks",
         "notifications.targets_store",
         "notifications.webhooks",
@@ -146,6 +150,7 @@ _NOT_REPLAYED = {
     "asyncio.sleep": "use a delayed send, or `ctx.sleep` in a workflow",
     "asyncio.gather": "use `restate.gather`",
 }
+_RECORDED = {"lifecycle.ledger.store.record", "lifecycle.notifications.store.enqueue"}
 _IMPURE_STDLIB = {"asyncio", "io", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time"}
 _PURE_OUTSIDERS = {"idna", "publicsuffixlist", "pydantic"}
 
@@ -399,6 +404,14 @@ def environment_is_read_in_settings(sources: Sequence[Source]) -> Iterator[str]:
                 )
 
 
+def entries_are_recorded_in_one_place(sources: Sequence[Source]) -> Iterator[str]:
+    """What is recorded is told: only `ledger/recording.py` writes audit rows, and the deliveries with them."""
+    for source in sources:
+        if source.path != "ledger/recording.py":
+            for name, place in _used(source, _RECORDED):
+                yield source.at(place, f"{name} tells nobody; use `record` of ledger/recording.py, or `record_untold`")
+
+
 CHECKS: tuple[Check, ...] = (
     imports_point_one_way,
     imports_make_no_ring,
@@ -413,6 +426,7 @@ CHECKS: tuple[Check, ...] = (
     nothing_is_unfinished,
     broad_excepts_say_why,
     environment_is_read_in_settings,
+    entries_are_recorded_in_one_place,
 )
 
 

@@ -120,6 +120,12 @@ PLANTED = (
         "ids.py:3",
         "say why",
     ),
+    Planted(
+        tidy.entries_are_recorded_in_one_place,
+        {"api/keys.py": "from lifecycle.ledger import store as ledger_store\nledger_store.record(connection, entries)"},
+        "api/keys.py:2",
+        "record_untold",
+    ),
     Planted(tidy.environment_is_read_in_settings, {"ids.py": "import os\nos.getenv('X')"}, "ids.py:2", "to Settings"),
 )
 

@@ -106,7 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Limits, deadline=settings.request_timeout + timedelta(seconds=1.5))
     app.add_middleware(Slashes)
     app.add_middleware(Watched)  # added last, it is the outermost
+    console.install(app)  # first, since it has pages for people at addresses where programs get JSON
     for module in _ROUTES:
         app.include_router(module.router)
-    console.install(app)
     return app

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from lifecycle import ids
 from lifecycle.access import store as access_store
+from lifecycle.access.ended_sessions import EndedSessions
 from lifecycle.access.keys import Keyring
 from lifecycle.api.problems import invalid_parameter
 from lifecycle.certs import configuration
@@ -21,6 +22,8 @@ from lifecycle.engine import Engine
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.ledger.changes import Changes
 from lifecycle.models import Actor, Role
+from lifecycle.notifications.look_ups import LookUps
+from lifecycle.observability import logs
 from lifecycle.scheduler import store
 from lifecycle.settings import Settings
 from lifecycle.vault import Vault
@@ -48,7 +51,9 @@ class Context:
         self.regions = regions.parse(settings.regions)
         self.platforms = {name: regions.open_platform(url) for name, url in self.regions.items()}
         self.keyring = Keyring(db, ttl=settings.key_cache_ttl, outage=settings.key_cache_outage)
+        self.ended_sessions = EndedSessions(db, ttl=settings.key_cache_ttl)
         self.changes = Changes(db)
+        self.look_ups = LookUps()
         self._slugs: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def close(self) -> None:
@@ -72,8 +77,11 @@ class Context:
         Raises:
             LifecycleError: `project_not_found`.
         """
-        if ids.is_project_id(reference):
-            return reference
+        found = reference if ids.is_project_id(reference) else await self._found(actor, reference)
+        logs.bind(project=found)
+        return found
+
+    async def _found(self, actor: Actor, reference: str) -> str:
         if len(reference) > _LONGEST_REFERENCE or not reference.isascii():
             raise LifecycleError(Code.PROJECT_NOT_FOUND)
         place = (actor.workspace, reference)
@@ -103,9 +111,10 @@ def context(request: Request) -> Context:
 ContextOf = Annotated[Context, Depends(context)]
 
 
-async def actor(
-    context: ContextOf, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Actor:
+CredentialsOf = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def actor(context: ContextOf, credentials: CredentialsOf) -> Actor:
     """Who asks; every route but the public ones depends on it."""
     if credentials is None:
         raise LifecycleError(Code.KEY_MISSING)

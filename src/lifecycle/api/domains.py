@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -71,21 +72,7 @@ async def add(project: ProjectRef, body: NewDomain, context: ContextOf, actor: A
 async def list_all(project: ProjectRef, context: ContextOf, actor: ActorOf) -> DomainList:
     """Lists every host name of the project, given by itself or brought along, with the state of its DNS records."""
     project_id = await _project(context, actor, project)
-    claims = await verification_store.listed(context.db, project_id)
-    routes = {route.hostname: route for route in await routing_store.routes(context.db, project_id)}
-    given = [
-        DomainAnswer(
-            domain=route.hostname,
-            kind=route.kind,
-            environment=route.environment,
-            deployment=route.deployment,
-            status=Status.VERIFIED,
-        )
-        for route in routes.values()
-        if route.hostname not in claims
-    ]
-    brought = [_answer(context, project_id, claim, routes.get(host)) for host, claim in claims.items()]
-    return DomainList(items=tuple(sorted([*given, *brought], key=lambda one: one.domain)))
+    return DomainList(items=await answers(context, project_id, await routing_store.routes(context.db, project_id)))
 
 
 @router.get("/{domain}", summary="Show a domain")
@@ -124,6 +111,26 @@ async def remove(project: ProjectRef, domain: DomainRef, context: ContextOf, act
     claim = (await _listed(context, project_id, hostname)).claim
     wanted = CustomDomain(hostname=hostname, environment=claim.environment, actor=actor)
     await context.client.remove_domain(project_id, wanted)
+
+
+async def answers(context: Context, project: str, found: Sequence[routing_store.Route]) -> tuple[DomainAnswer, ...]:
+    """These routes of a project, and every domain that it brought along, by name."""
+    claims = await verification_store.listed(context.db, project)
+    routes = {route.hostname: route for route in found}
+    named = [given(route) for route in found if route.hostname not in claims]
+    brought = [_answer(context, project, claim, routes.get(host)) for host, claim in claims.items()]
+    return tuple(sorted([*named, *brought], key=lambda one: one.domain))
+
+
+def given(route: routing_store.Route) -> DomainAnswer:
+    """A host name that is routed."""
+    return DomainAnswer(
+        domain=route.hostname,
+        kind=route.kind,
+        environment=route.environment,
+        deployment=route.deployment,
+        status=Status.VERIFIED,
+    )
 
 
 async def _project(context: Context, actor: Actor, reference: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from datetime import timedelta
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lifecycle.api import problems
@@ -49,13 +50,17 @@ class Limits:
                 whole = await _read(scope, receive)
                 await self._app(scope, _replay(whole, receive), note)
         except _TooLargeError:
-            error = LifecycleError(Code.BODY_TOO_LARGE, limit_bytes=str(MAX_BODY_BYTES))
-            await problems.response(error)(scope, receive, send)
+            await _refuse(LifecycleError(Code.BODY_TOO_LARGE, limit_bytes=str(MAX_BODY_BYTES)), scope, receive, send)
         except TimeoutError:
             if started:
                 raise
             error = LifecycleError(Code.ENGINE_UNAVAILABLE, problem="no answer in time", retry_after_seconds="2")
-            await problems.response(error)(scope, receive, send)
+            await _refuse(error, scope, receive, send)
+
+
+async def _refuse(error: LifecycleError, scope: Scope, receive: Receive, send: Send) -> None:
+    answer = await problems.answer(Request(scope), error)
+    await answer(scope, receive, send)
 
 
 def _is_stream(method: str, path: str) -> bool:

@@ -1,14 +1,17 @@
-"""Turns every error into a problem document (RFC 9457)."""
+"""Turns every error into a problem document (RFC 9457), or into a page for whoever looks at pages."""
 
 import logging
+import re
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from lifecycle import ids
 from lifecycle.db import DatabaseDownError, refusal
@@ -17,7 +20,12 @@ from lifecycle.errors import Code, LifecycleError
 from lifecycle.mistakes import mistakes, unreadable
 
 MEDIA_TYPE = "application/problem+json"
+# What shows a refusal to a person.
+Page = Callable[[Request, LifecycleError], Awaitable[Response]]
+
 _PLACES = ("pointer", "parameter")
+_API = "/v1/"
+_QUALITY = re.compile(r"\bq=([01](?:\.\d{0,3})?)")
 _log = logging.getLogger(__name__)
 
 
@@ -50,6 +58,26 @@ def response(error: LifecycleError, **more: object) -> JSONResponse:
     if error.status_code == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(document(error, **more), status_code=error.status_code, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def answer(request: Request, error: LifecycleError, **more: object) -> Response:
+    """The answer that a program can use, or the page that a person can read."""
+    page: Page | None = getattr(request.app.state, "refusal_page", None)
+    if page is not None and is_for_people(request):
+        return await page(request, error)
+    return response(error, **more)
+
+
+def is_for_people(request: HTTPConnection) -> bool:
+    """Whether a page is wanted: the path is none of the API, and HTML is asked for before JSON (RFC 9110, 12.5.1)."""
+    if request.url.path.startswith(_API):
+        return False
+    wanted = {}
+    for one in request.headers.get("accept", "").lower().split(","):
+        name, _, parameters = one.partition(";")
+        found = _QUALITY.search(parameters)
+        wanted[name.strip()] = float(found[1]) if found else 1.0
+    return wanted.get("text/html", 0.0) > max(wanted.get("application/json", 0.0), wanted.get(MEDIA_TYPE, 0.0))
 
 
 class Problem(BaseModel):
@@ -101,7 +129,7 @@ def unexpected(error: Exception) -> LifecycleError:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every kind of error with a problem document."""
+    """Answer every kind of error with a problem document, or with the page of `app.state.refusal_page`."""
     app.add_exception_handler(LifecycleError, _refused)
     app.add_exception_handler(DatabaseDownError, _database_down)
     app.add_exception_handler(PlatformDownError, _platform_down)
@@ -110,41 +138,41 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _broken)
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, LifecycleError)  # noqa: S101  the handler is registered for it
-    return response(error)
+    return await answer(request, error)
 
 
-async def _database_down(_: Request, error: Exception) -> JSONResponse:
+async def _database_down(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatabaseDownError)  # noqa: S101  the handler is registered for it
-    return response(refusal(error))
+    return await answer(request, refusal(error))
 
 
-async def _platform_down(_: Request, error: Exception) -> JSONResponse:
+async def _platform_down(request: Request, error: Exception) -> Response:
     problem = str(error).rstrip(".")
-    return response(LifecycleError(Code.PLATFORM_UNAVAILABLE, problem=problem, retry_after_seconds="5"))
+    return await answer(request, LifecycleError(Code.PLATFORM_UNAVAILABLE, problem=problem, retry_after_seconds="5"))
 
 
-async def _not_valid(_: Request, error: Exception) -> JSONResponse:
+async def _not_valid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  the handler is registered for it
     found = error.errors()
     if found and found[0]["type"] == "json_invalid":
-        return response(LifecycleError(Code.MALFORMED_JSON, problem=unreadable(found[0])))
+        return await answer(request, LifecycleError(Code.MALFORMED_JSON, problem=unreadable(found[0])))
     wrong = mistakes(found)
-    return response(invalid(wrong[0].field, wrong[0].detail), errors=[one.member for one in wrong])
+    return await answer(request, invalid(wrong[0].field, wrong[0].detail), errors=[one.member for one in wrong])
 
 
-async def _not_routed(request: Request, error: Exception) -> JSONResponse:
+async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  the handler is registered for it
     path = request.url.path[:200]
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        answer = response(LifecycleError(Code.METHOD_NOT_ALLOWED, path=path, method=request.method))
-        answer.headers.update(error.headers or {})
-        return answer
+        refused = await answer(request, LifecycleError(Code.METHOD_NOT_ALLOWED, path=path, method=request.method))
+        refused.headers.update(error.headers or {})
+        return refused
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return response(LifecycleError(Code.NOT_FOUND, path=path))
-    return response(LifecycleError(Code.MALFORMED_JSON, problem=str(error.detail)))
+        return await answer(request, LifecycleError(Code.NOT_FOUND, path=path))
+    return await answer(request, LifecycleError(Code.MALFORMED_JSON, problem=str(error.detail)))
 
 
-async def _broken(_: Request, error: Exception) -> JSONResponse:
-    return response(unexpected(error))
+async def _broken(request: Request, error: Exception) -> Response:
+    return await answer(request, unexpected(error))

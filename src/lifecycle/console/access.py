@@ -28,8 +28,9 @@ DONE: Mapping[str, str] = MappingProxyType(
         "link-revoked": "The link is revoked; calendars that used it are told so when they look.",
         "changed": "The webhook is changed.",
         "paused": "Nothing is sent there until somebody enables it.",
-        "enabled": "It is enabled. What it has missed can be sent again from the list of deliveries.",
+        "enabled": "It is enabled. What it has missed can be sent again below.",
         "removed": "The webhook is removed.",
+        "replayed": "What it has missed is being sent again; look at its deliveries.",
         "sending": "It was sent; what came of it is below.",
         "resending": "It was sent again, under the same id; what came of it is below.",
     }

@@ -9,7 +9,9 @@ from lifecycle.console import (
     certificates,
     deletions,
     deployments,
+    explained,
     health,
+    hosts,
     live,
     pages,
     pending,
@@ -18,11 +20,26 @@ from lifecycle.console import (
     webhooks,
 )
 
-_ROUTES = (sign_in, pending, projects, deletions, deployments, certificates, audit, access, webhooks, health, live)
+_ROUTES = (
+    sign_in,
+    pending,
+    projects,
+    hosts,
+    deletions,
+    deployments,
+    certificates,
+    audit,
+    access,
+    webhooks,
+    health,
+    explained,
+    live,
+)
 
 
 def install(app: FastAPI) -> None:
-    """Add the console to `app`."""
+    """Add the console to `app`; people get pages also of what is refused elsewhere in it."""
+    app.state.refusal_page = pages.refusal_page
     for module in _ROUTES:
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")

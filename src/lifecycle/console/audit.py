@@ -1,5 +1,6 @@
 """Audit: who did what, found by whatever is known of it; each entry has an address of its own."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
@@ -21,6 +22,8 @@ from lifecycle.scheduler import store
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _PER_PAGE = 50
+_BETWEEN = re.compile(r"[\s._]+")
+_ACTION = re.compile(r"[a-z_]+(\.[a-z_]+)?")
 # Entries of these families tell nobody, but they are in the log.
 _SUGGESTED = sorted({*FAMILIES, "key", "recipient", "calendar_link"})
 
@@ -48,7 +51,7 @@ async def show_all(context: ContextOf, visitor: VisitorOf, query: Annotated[Filt
     wanted = asked(
         lambda: AuditQuery(
             project=query.project or None,
-            action=query.action or None,
+            action=action_of(query.action) if query.action else None,
             person=query.person or None,
             domain=query.domain or None,
             since=_moment("since", query.since),
@@ -62,6 +65,8 @@ async def show_all(context: ContextOf, visitor: VisitorOf, query: Annotated[Filt
         "audit.html",
         visitor,
         query=query,
+        since=_field(wanted.since),
+        until=_field(wanted.until),
         items=[(one, details.gist(one.detail)) for one in found.items],
         next_cursor=found.next_cursor,
         slugs=await _slugs(context, visitor.actor, {one.project for one in found.items}),
@@ -84,6 +89,33 @@ async def show(entry: str, context: ContextOf, visitor: VisitorOf) -> Response:
 
 async def _slugs(context: Context, actor: Actor, projects: set[str | None]) -> Mapping[str, str]:
     return await store.slugs(context.db, sorted(one for one in projects if one), workspace=actor.workspace)
+
+
+def action_of(text: str) -> str:
+    """The action that somebody means: as the log has it, as its pages write it, or a family of them.
+
+    Args:
+        text: `deletion.scheduled`, `Deletion scheduled`, `deletion.*`, `deletion*` or `deletion`.
+
+    Raises:
+        LifecycleError: `invalid_request`, saying how it is written.
+    """
+    plain = _BETWEEN.sub("_", text.strip().lower())
+    for family in sorted(_SUGGESTED, key=len, reverse=True):
+        if plain.rstrip("_*") == family:
+            return f"{family}.*"
+        if plain.startswith(f"{family}_"):
+            plain = f"{family}.{plain.removeprefix(f'{family}_')}"
+            break
+    if not _ACTION.fullmatch(plain):
+        problem = "action: write one as 'Deletion scheduled' or deletion.scheduled, and all of a kind as deletion.*"
+        raise LifecycleError(Code.INVALID_REQUEST, problem=problem, field="action")
+    return plain
+
+
+def _field(at: datetime | None) -> str:
+    """A time as the fields of forms have it: in UTC, and without a zone."""
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _moment(name: str, text: str) -> datetime | None:

@@ -1,7 +1,7 @@
 """Certificates: how long each lives, what comes next, what went wrong, and what the authorities still allow."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from lifecycle.api.context import Context, ContextOf, if_match
 from lifecycle.api.shapes.authorities import AuthorityAnswer
 from lifecycle.api.shapes.base import Asked
 from lifecycle.api.shapes.certificates import (
+    CertificateAnswer,
     CertificateSummary,
     NewCertificate,
     Renewal,
@@ -27,8 +28,9 @@ from lifecycle.certs import expiry_store
 from lifecycle.certs.model import Status
 from lifecycle.certs.names import ChallengeType
 from lifecycle.certs.renewals import Life
-from lifecycle.console import lineage, lives, troubles
-from lifecycle.console.pages import PageRoute, asked, page, to
+from lifecycle.console import lineage, lives, notices, troubles
+from lifecycle.console.notices import DoneOf
+from lifecycle.console.pages import PageRoute, asked, page
 from lifecycle.console.sessions import SentOf, Visitor, VisitorOf
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Role
@@ -66,19 +68,20 @@ class CertificateQuery(Asked):
 @router.get("/certificates")
 async def show_all(context: ContextOf, visitor: VisitorOf, query: Annotated[CertificateQuery, Query()]) -> Response:
     """All certificates by expiry, the soonest first."""
+    project = await context.project_id(visitor.actor, query.project) if query.project else None
     async with asyncio.TaskGroup() as group:
         listed = group.create_task(
             certificates.list_all(
                 context,
                 visitor.actor,
-                project=query.project or None,
+                project=project,
                 status=query.status,
                 sort="expiry",
                 cursor=query.cursor or None,
                 limit=_PER_PAGE,
             )
         )
-        counted = group.create_task(expiry_store.count_by_status(context.db, visitor.actor.workspace))
+        counted = group.create_task(_counts(context, visitor, project))
         known = group.create_task(_authorities(context, visitor))
     items, now = listed.result().items, clock.now()
     known_lives = {one.domain: life for one in items if (life := _life(one)) is not None}
@@ -98,7 +101,7 @@ async def show_all(context: ContextOf, visitor: VisitorOf, query: Annotated[Cert
         ],
         axis=axis if known_lives else None,
         next_cursor=listed.result().next_cursor,
-        counts=[(one, counted.result().get(one.value, 0)) for one in _SHOWN_STATUSES],
+        counts=counted.result(),
         authorities=known.result(),
         meaning=troubles.meaning,
     )
@@ -123,13 +126,11 @@ async def issue(context: ContextOf, sent: SentOf) -> Response:
     if not domain:
         raise LifecycleError(Code.INVALID_REQUEST, problem="domain: name the domain to certify", field="domain")
     answer = await certificates.issue(domain, body, context, sent.visitor.actor, Response())
-    return to(_path(answer.domain), done="issue")
+    return notices.done(_path(answer.domain), "issue")
 
 
 @router.get("/certificates/{domain}")
-async def show(
-    domain: str, context: ContextOf, visitor: VisitorOf, done: Annotated[str, Query(max_length=20)] = ""
-) -> Response:
+async def show(domain: str, context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """One certificate, with all that there was before it."""
     certificate = await certificates.show(domain, context, visitor.actor, Response())
     life, now = _life(certificate), clock.now()
@@ -144,7 +145,7 @@ async def show(
         reasons=lineage.REASONS,
         meaning=troubles.meaning(certificate.last_error),
         is_used=certificate.serial is not None and certificate.revoked_at is None,
-        done=DONE.get(done, ""),
+        done=DONE.get(done, "") if _is_so(done, certificate) else "",
     )
 
 
@@ -197,7 +198,26 @@ async def act(domain: str, verb: str, context: ContextOf, sent: SentOf) -> Respo
             await certificates.records_published(domain, context, actor, answer)
         case _:
             raise LifecycleError(Code.NOT_FOUND, path=f"/certificates/{domain}/{verb}"[:300])
-    return to(_path(domain), done=verb)
+    return notices.done(_path(domain), verb)
+
+
+def _is_so(done: str, certificate: CertificateAnswer) -> bool:
+    """Whether what was asked for a moment ago is still under way."""
+    match done:
+        case "issue":
+            return certificate.status is Status.ISSUING
+        case "renew":
+            return certificate.status in (Status.RENEWING, Status.ISSUING)
+        case "revoke":
+            return certificate.revoked_at is None
+        case _:
+            return True
+
+
+async def _counts(context: Context, visitor: Visitor, project: str | None) -> Sequence[tuple[Status, int]]:
+    """How many there are of each status, of what the page is about."""
+    found = await expiry_store.count_by_status(context.db, visitor.actor.workspace, project=project)
+    return [(one, found.get(one.value, 0)) for one in _SHOWN_STATUSES]
 
 
 async def _authorities(context: Context, visitor: Visitor) -> tuple[AuthorityAnswer, ...] | None:

@@ -1,6 +1,6 @@
 """The deletion of a project: what would go, the grace, the purge step by step, and the receipt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from types import MappingProxyType
@@ -9,23 +9,24 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Response
 
 from lifecycle import clock
-from lifecycle.api import deletions, deliveries, domains, projects, records
+from lifecycle.api import deletions, deliveries, projects, records
 from lifecycle.api.context import Context, ContextOf, if_match
 from lifecycle.api.projects import ProjectRef
 from lifecycle.api.shapes.deletions import DeletionAnswer, DeletionMove, DryRunAnswer, NewDeletion
 from lifecycle.api.shapes.notifications import DeliveryAnswer
 from lifecycle.api.shapes.projects import ProjectAnswer
 from lifecycle.api.shapes.records import TombstoneAnswer
-from lifecycle.console import purges, rights
-from lifecycle.console.pages import PageRoute, asked, page, to
+from lifecycle.console import hosts, notices, purges, rights
+from lifecycle.console.notices import DoneOf
+from lifecycle.console.pages import PageRoute, asked, page
 from lifecycle.console.projects import deletion_of
 from lifecycle.console.sessions import Sent, SentOf, Visitor, VisitorOf
 from lifecycle.durations import humanize
 from lifecycle.errors import CATALOG, Code, LifecycleError
 from lifecycle.models import Actor
 from lifecycle.receipts import signing
+from lifecycle.scheduler.alarms import Finding
 from lifecycle.scheduler.model import Compute, Impact, Phase, Traffic
-from lifecycle.scheduler.reconciler import Finding
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -62,23 +63,20 @@ class Proof(NamedTuple):
 
 
 @router.get("/projects/{project}/deletion")
-async def show(project: ProjectRef, context: ContextOf, visitor: VisitorOf, done: str = "") -> Response:
+async def show(project: ProjectRef, context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """Where the deletion stands, and the form to schedule one while there is none."""
     return await _shown(project, context, visitor, done=done)
 
 
 @router.post("/projects/{project}/deletion")
 async def schedule(project: ProjectRef, context: ContextOf, sent: SentOf) -> Response:
-    """Schedules it; what is refused is said beside the form, with what was typed."""
-    generation = if_match(sent.get("generation") or None)
-    try:
+    """Schedules it."""
+
+    async def do(generation: int | None) -> None:
         body = asked(lambda: NewDeletion.model_validate(wish(sent)))
         await deletions.schedule(project, body, context, sent.visitor.actor, Response(), generation)
-    except LifecycleError as error:
-        if CATALOG[error.code].status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise
-        return await _shown(project, context, sent.visitor, refused=error, typed=sent.fields)
-    return to(f"/projects/{project}/deletion", done="scheduled")
+
+    return await _done(project, "scheduled", context, sent, do)
 
 
 @router.post("/projects/{project}/deletion/cancel")
@@ -86,21 +84,18 @@ async def cancel(project: ProjectRef, context: ContextOf, sent: SentOf) -> Respo
     """Cancels exactly the one that was shown."""
     generation = if_match(sent.get("generation") or None)
     await deletions.cancel(project, context, sent.visitor.actor, generation)
-    return to(f"/projects/{project}", done="cancelled")
+    return notices.done(f"/projects/{project}", "cancelled")
 
 
 @router.post("/projects/{project}/deletion/move")
 async def move(project: ProjectRef, context: ContextOf, sent: SentOf) -> Response:
     """Moves exactly the one that was shown."""
-    generation = if_match(sent.get("generation") or None)
-    try:
+
+    async def do(generation: int | None) -> None:
         body = asked(lambda: DeletionMove.model_validate(moment(sent)))
         await deletions.move(project, body, context, sent.visitor.actor, Response(), generation)
-    except LifecycleError as error:
-        if CATALOG[error.code].status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise
-        return await _shown(project, context, sent.visitor, refused=error, typed=sent.fields)
-    return to(f"/projects/{project}/deletion", done="moved")
+
+    return await _done(project, "moved", context, sent, do)
 
 
 @router.get("/projects/{project}/deletion/expedite")
@@ -117,7 +112,7 @@ async def expedite(project: ProjectRef, context: ContextOf, sent: SentOf) -> Res
     """Brings exactly the one that was shown forward."""
     generation = if_match(sent.get("generation") or None)
     await deletions.expedite(project, context, sent.visitor.actor, Response(), generation)
-    return to(f"/projects/{project}/deletion", done="expedited")
+    return notices.done(f"/projects/{project}/deletion", "expedited")
 
 
 @router.get("/projects/{project}/receipt")
@@ -162,6 +157,19 @@ def proof(receipt: str, keys: Mapping[str, Any]) -> Proof:
         return Proof({}, error.message)
 
 
+async def _done(
+    project: str, word: str, context: Context, sent: Sent, do: Callable[[int | None], Awaitable[None]]
+) -> Response:
+    """Do it with the generation that was shown; what is refused is said beside the form, with what was typed."""
+    try:
+        await do(if_match(sent.get("generation") or None))
+    except LifecycleError as error:
+        if CATALOG[error.code].status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        return await _shown(project, context, sent.visitor, refused=error, typed=sent.fields)
+    return notices.done(f"/projects/{project}/deletion", word)
+
+
 async def _shown(
     reference: str,
     context: Context,
@@ -190,7 +198,7 @@ async def _shown(
         is_moving=phase is Phase.PURGING or trouble is not None or is_due(deletion, clock.now()),
         trouble=trouble,
         impact=await _impact(subject, deletion, context, actor),
-        hosts=await _hosts(subject, context, actor),
+        hosts=await _hosts(subject, context),
         sent=await _sent(subject, phase, context, visitor),
         steps=purges.steps(deletion.purge if deletion else None),
         findings=await _findings(subject, context, actor) if phase is Phase.PURGING else (),
@@ -202,7 +210,7 @@ async def _shown(
         refused=refused,
         typed=typed,
         may=rights.of(actor),
-        said=SAID.get(done, ""),
+        said=SAID.get(done, "") if phase is Phase.SCHEDULED else "",
     )
 
 
@@ -240,19 +248,18 @@ async def _impact(subject: Subject, deletion: DeletionAnswer | None, context: Co
     return answer.impact if isinstance(answer, DryRunAnswer) else None
 
 
-async def _hosts(subject: Subject, context: Context, actor: Actor) -> Sequence[str]:
+async def _hosts(subject: Subject, context: Context) -> hosts.Hosts:
     if subject.project is None or subject.project.state == "purging":
-        return ()
-    return [one.domain for one in (await domains.list_all(subject.id, context, actor)).items]
+        return hosts.Hosts((), 0)
+    return await hosts.of_project(context, subject.id)
 
 
 async def _sent(subject: Subject, phase: Phase | None, context: Context, visitor: Visitor) -> Sequence[DeliveryAnswer]:
     """To whom the reminders went, for those who may know."""
     if phase is not Phase.SCHEDULED or not rights.of(visitor.actor).operate:
         return ()
-    found = await deliveries.list_all(
-        context, visitor.actor, event_type=_REMINDED, project=subject.id, limit=_MOST_DELIVERIES
-    )
+    wanted = deliveries.Wanted(type=_REMINDED, project=subject.id, limit=_MOST_DELIVERIES)
+    found = await deliveries.list_all(context, visitor.actor, wanted)
     return found.items
 
 

@@ -1,5 +1,6 @@
 """A deployment: how its rollout went, where it serves, what it prints, and what can be done with it."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
@@ -8,15 +9,17 @@ from typing import NamedTuple
 
 from fastapi import APIRouter, Response
 
-from lifecycle.api import actions, deployments, domains, projects
+from lifecycle.api import actions, deployments, projects
 from lifecycle.api.context import Context, ContextOf, if_match
 from lifecycle.api.deployments import DeploymentRef
 from lifecycle.api.shapes.actions import ActionAnswer
 from lifecycle.api.shapes.deployments import AvailableAction, DeploymentAnswer
 from lifecycle.api.shapes.domains import DomainAnswer
-from lifecycle.console import bars, rights
-from lifecycle.console.pages import PageRoute, page, to
-from lifecycle.console.projects import known_first, serving
+from lifecycle.console import bars, notices, rights, verbs
+from lifecycle.console import hosts as host_names
+from lifecycle.console.notices import DoneOf
+from lifecycle.console.pages import PageRoute, page
+from lifecycle.console.projects import serving
 from lifecycle.console.sessions import SentOf, VisitorOf
 from lifecycle.deploy import standby
 from lifecycle.deploy.model import Status
@@ -29,6 +32,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _LOG_LINES = 200
 _NEWEST = 20
+# The engines of containers hang now and then, and no page may go with them.
+_LOG_WITHIN_SECONDS = 2.0
 # What colours a terminal (ECMA-48, section 5.4), and what else it would act on.
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -102,13 +107,13 @@ _ASK: Mapping[Verb, Callable[[str, Context, Actor], Awaitable[DeploymentAnswer]]
 
 
 @router.get("/deployments/{deployment}")
-async def show(deployment: DeploymentRef, context: ContextOf, visitor: VisitorOf, done: str = "") -> Response:
+async def show(deployment: DeploymentRef, context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """Everything about one deployment."""
     actor = visitor.actor
     shown = await deployments.show(deployment, context, actor)
     stop = await _stop(context, actor, shown.id)
     log, trouble = await _log(context, actor, shown.id)
-    hosts = known_first((await domains.list_all(shown.project, context, actor)).items)
+    hosts = await host_names.of_deployment(context, shown.project, shown.id)
     newest: Sequence[DeploymentAnswer] = ()
     if shown.live and shown.available_actions:  # the engine answers, and is asked once more
         newest = (await deployments.list_all(shown.project, context, actor, None, _NEWEST)).items
@@ -125,42 +130,42 @@ async def show(deployment: DeploymentRef, context: ContextOf, visitor: VisitorOf
         log=log,
         log_trouble=trouble,
         may=rights.of(actor),
-        said=SAID.get(done, ""),
+        said=said(shown, stop, done),
         is_moving=is_moving(shown, done) or not shown.available_actions,
     )
 
 
 @router.get("/deployments/{deployment}/{verb}")
-async def confirm(deployment: DeploymentRef, verb: Verb, context: ContextOf, visitor: VisitorOf) -> Response:
+async def confirm(deployment: DeploymentRef, verb: str, context: ContextOf, visitor: VisitorOf) -> Response:
     """Says which domains an action affects and how, or why it is refused, and asks."""
-    actor = visitor.actor
+    wanted, actor = verbs.known(Verb, verb, f"/deployments/{deployment}"), visitor.actor
     shown = await deployments.show(deployment, context, actor)
     stop = await _stop(context, actor, shown.id)
-    choice = next((one for one in choices(shown, stop) if one.verb is verb), None)
-    hosts = known_first((await domains.list_all(shown.project, context, actor)).items)
+    choice = next((one for one in choices(shown, stop) if one.verb is wanted), None)
+    hosts = await host_names.of_deployment(context, shown.project, shown.id)
     return page(
         "deployment_confirm.html",
         visitor,
         one=shown,
         project=await projects.show(shown.project, context, actor),
         stop=stop,
-        verb=verb,
-        title=TITLES[verb],
+        verb=wanted,
+        title=TITLES[wanted],
         choice=choice,
-        affected=affected(verb, shown, hosts),
+        affected=affected(wanted, shown, hosts),
     )
 
 
 @router.post("/deployments/{deployment}/{verb}")
-async def act(deployment: DeploymentRef, verb: Verb, context: ContextOf, sent: SentOf) -> Response:
+async def act(deployment: DeploymentRef, verb: str, context: ContextOf, sent: SentOf) -> Response:
     """Does it."""
-    actor = sent.visitor.actor
-    if verb is Verb.KEEP:
+    wanted, actor = verbs.known(Verb, verb, f"/deployments/{deployment}"), sent.visitor.actor
+    if wanted is Verb.KEEP:
         generation = if_match(sent.get("generation") or None)
         await actions.cancel(standby.KIND, deployment, context, actor, generation)
     else:
-        await _ASK[verb](deployment, context, actor)
-    return to(f"/deployments/{deployment}", done=verb.value)
+        await _ASK[wanted](deployment, context, actor)
+    return notices.done(f"/deployments/{deployment}", wanted.value)
 
 
 def choices(shown: DeploymentAnswer, stop: ActionAnswer | None) -> tuple[Choice, ...]:
@@ -196,14 +201,38 @@ def affected(verb: Verb, shown: DeploymentAnswer, hosts: Sequence[DomainAnswer])
 
 
 def is_moving(shown: DeploymentAnswer, done: str) -> bool:
-    """Whether something is under way that people wait for."""
+    """Whether something is under way that people wait for.
+
+    Args:
+        shown: the deployment.
+        done: what the visitor asked for within the last moments.
+    """
+    return not shown.status.is_terminal or (done in list(Verb) and not _is_reached(shown, Verb(done)))
+
+
+def said(shown: DeploymentAnswer, stop: ActionAnswer | None, done: str) -> str:
+    """What to say of what the visitor asked for: only as long as it is so.
+
+    Args:
+        shown: the deployment.
+        stop: the countdown to its stop, if there is one.
+        done: what the visitor asked for within the last moments.
+    """
+    if done not in list(Verb):
+        return ""
+    verb = Verb(done)
+    is_so = stop is None if verb is Verb.KEEP else verb is Verb.CANCEL or not _is_reached(shown, verb)
+    return SAID[verb] if is_so else ""
+
+
+def _is_reached(shown: DeploymentAnswer, verb: Verb) -> bool:
     wanted = {
         Verb.PROMOTE: shown.live and bool(shown.domains),
         Verb.ROLLBACK: shown.live and bool(shown.domains),
         Verb.WAKE: shown.running,
         Verb.STOP: shown.status is Status.STOPPED,
     }
-    return not shown.status.is_terminal or (done in list(Verb) and not wanted.get(Verb(done), True))
+    return wanted.get(verb, True)
 
 
 def plain(log: str) -> str:
@@ -230,7 +259,10 @@ async def _stop(context: Context, actor: Actor, deployment: str) -> ActionAnswer
 async def _log(context: Context, actor: Actor, deployment: str) -> tuple[str, str]:
     """What it printed last, and why that cannot be read."""
     try:
-        return plain(await deployments.logs(deployment, context, actor, _LOG_LINES)), ""
+        async with asyncio.timeout(_LOG_WITHIN_SECONDS):
+            return plain(await deployments.logs(deployment, context, actor, _LOG_LINES)), ""
+    except TimeoutError:
+        return "", f"the platform that runs it did not answer within {_LOG_WITHIN_SECONDS:g} seconds."
     except PlatformDownError as error:
         return "", str(error)
     except LifecycleError as error:

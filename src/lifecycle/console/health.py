@@ -127,8 +127,10 @@ async def _told(context: Context, actor: Actor) -> Told:
     try:
         async with asyncio.timeout(health.DEADLINE.total_seconds()):
             hooks = await webhooks.list_all(context, actor) if actor.role.includes(Role.ADMINISTRATOR) else None
-            failed = await deliveries.list_all(context, actor, state=State.FAILED, limit=_MOST_SHOWN)
-            waiting = await deliveries.list_all(context, actor, state=State.PENDING, limit=_MOST_SHOWN)
+            failed, waiting = [
+                await deliveries.list_all(context, actor, deliveries.Wanted(state=state, limit=_MOST_SHOWN))
+                for state in (State.FAILED, State.PENDING)
+            ]
     except (DatabaseDownError, TimeoutError):
         return Told(problem="The database does not say what was sent.")
     since = clock.now() - _RECENT

@@ -1,10 +1,9 @@
-"""What every page has: its frame, its headers, and what becomes of an error."""
+"""What every page has: its frame, its headers, and what becomes of a refusal."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,10 +11,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import ValidationError
+from starlette.routing import Match
 
 from lifecycle import clock
 from lifecycle.api import problems
-from lifecycle.console import words
+from lifecycle.console import sessions, words
 from lifecycle.console.sessions import Visitor
 from lifecycle.db import DatabaseDownError, refusal
 from lifecycle.deploy.platforms.platform import PlatformDownError
@@ -59,9 +59,7 @@ class PageRoute(APIRoute):
                 return await handler(request)
             except Exception as error:  # noqa: BLE001  whatever it is, a person wants a page
                 refused = _refused(error)
-            if refused.code in _SIGN_IN:
-                return _to_sign_in(request, is_over=refused.code is Code.KEY_INVALID)
-            return page("refused.html", None, status=refused.status_code, refused=refused, path=request.url.path)
+            return _to_sign_in(request) if refused.code in _SIGN_IN else _said(request, refused)
 
         return show
 
@@ -77,6 +75,15 @@ def page(template: str, visitor: Visitor | None, *, status: int = HTTPStatus.OK,
     """
     text = _environment.get_template(template).render(visitor=visitor, now=clock.now(), **given)
     return HTMLResponse(text, status_code=status, headers=dict(HEADERS))
+
+
+async def refusal_page(request: Request, error: LifecycleError) -> Response:
+    """What a person gets of a refusal that no page made: of an address that is none, or of a request without an end."""
+    if error.code is Code.METHOD_NOT_ALLOWED and request.method == "GET":
+        return to(_above(request))
+    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        await sessions.somebody(request)
+    return _said(request, error)
 
 
 def to(path: str, **query: str | None) -> RedirectResponse:
@@ -116,10 +123,43 @@ def _refused(error: Exception) -> LifecycleError:
             return problems.unexpected(error)
 
 
-def _to_sign_in(request: Request, *, is_over: bool) -> RedirectResponse:
-    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    back = "" if request.method != "GET" or path == "/" else f"?next={quote(path)}"
-    answer = RedirectResponse(f"/sign-in{back}", HTTPStatus.SEE_OTHER)
-    if is_over:
-        answer.headers["Clear-Site-Data"] = '"cookies"'
+def _said(request: Request, refused: LifecycleError) -> HTMLResponse:
+    visitor = sessions.known(request)
+    back = sessions.came_from(request)
+    return page(
+        "refused.html",
+        visitor,
+        status=refused.status_code,
+        refused=refused,
+        back="" if request.method == "GET" and back == _here(request) else back,
+        has_sent=request.method == "POST",
+        # Rules refuse before anything is done, and nothing is done for somebody who is not known.
+        is_unchanged=refused.status_code < HTTPStatus.INTERNAL_SERVER_ERROR or visitor is None,
+    )
+
+
+def _to_sign_in(request: Request) -> RedirectResponse:
+    if request.method == "GET":
+        here = _here(request)
+        answer = to("/sign-in", next=None if here == "/" else here)
+    elif request.url.path == "/sign-out":
+        answer = to("/sign-in")
+    else:
+        answer = to("/sign-in", over="1", next=sessions.came_from(request))
+    sessions.end(request.app.state.context.settings, answer)
     return answer
+
+
+def _here(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _above(request: Request) -> str:
+    """The nearest page above an address that only takes forms."""
+    path = request.url.path
+    while path != "/":
+        path = path.rpartition("/")[0] or "/"
+        scope = {**request.scope, "path": path, "method": "GET"}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
+            break
+    return path

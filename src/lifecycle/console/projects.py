@@ -1,7 +1,7 @@
 """Projects: all of them, and everything about one in one look."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
@@ -18,7 +18,9 @@ from lifecycle.api.shapes.deletions import DeletionAnswer, NewHold
 from lifecycle.api.shapes.deployments import DeploymentAnswer
 from lifecycle.api.shapes.domains import DomainAnswer, NewDomain
 from lifecycle.api.shapes.projects import NewProject, ProjectChange
-from lifecycle.console import bars, rights
+from lifecycle.console import bars, notices, rights
+from lifecycle.console import hosts as host_names
+from lifecycle.console.notices import DoneOf
 from lifecycle.console.pages import PageRoute, asked, page, to
 from lifecycle.console.sessions import SentOf, Visitor, VisitorOf
 from lifecycle.deploy.domains import Kind
@@ -27,6 +29,8 @@ from lifecycle.errors import CATALOG, Code, LifecycleError
 from lifecycle.ids import HoldName
 from lifecycle.ledger import due_store
 from lifecycle.models import Actor
+from lifecycle.scheduler import store
+from lifecycle.scheduler.model import Phase
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -37,7 +41,7 @@ _MOST_ACTIONS = 20
 _MOST_LETTERS = 200
 _FAULT = HTTPStatus.INTERNAL_SERVER_ERROR
 
-# What the page says after a form was carried out, by the word in its address.
+# What the page says after a form was carried out.
 SAID: Mapping[str, str] = {
     "created": "The project is there. Deploy something to it next.",
     "changed": "The settings are changed.",
@@ -78,9 +82,12 @@ async def list_all(
     context: ContextOf,
     visitor: VisitorOf,
     find: Annotated[str, Query(max_length=_MOST_LETTERS)] = "",
+    state: Annotated[str, Query(max_length=_MOST_LETTERS)] = "",
     cursor: paging.Cursor = None,
 ) -> Response:
-    """The projects, or straight to the one that is looked for."""
+    """The projects, or straight to the one that is looked for; `?state=deleted` shows what remains of deleted ones."""
+    if state == "deleted":
+        return await _graves(context, visitor, cursor)
     if find.strip():
         where = await _found(context, visitor.actor, find.strip())
         if where is not None:
@@ -98,12 +105,12 @@ async def create(context: ContextOf, sent: SentOf) -> Response:
         if CATALOG[error.code].status >= _FAULT:
             raise
         return await _listed(context, sent.visitor, refused=error, typed=sent.fields)
-    return to(f"/projects/{made.slug}", done="created")
+    return notices.done(f"/projects/{made.slug}", "created")
 
 
 @router.get("/projects/{project}")
 async def show(
-    project: ProjectRef, context: ContextOf, visitor: VisitorOf, done: str = "", cursor: paging.Cursor = None
+    project: ProjectRef, context: ContextOf, visitor: VisitorOf, done: DoneOf, cursor: paging.Cursor = None
 ) -> Response:
     """One project; of one that is deleted, what remains of it."""
     actor = visitor.actor
@@ -119,7 +126,7 @@ async def show(
         reading = group.create_task(deletion_of(context, actor, shown.id))
         listing = group.create_task(deployments.list_all(shown.id, context, actor, cursor, _SHOWN_OF_ONE))
     (deletion, trouble), listed = reading.result(), listing.result()
-    hosts = known_first((await domains.list_all(shown.id, context, actor)).items)
+    known = await host_names.of_project(context, shown.id)
     newest = listed.items if cursor is None else ()
     now_pending = await actions.list_all(context, actor, ActionQuery(project=shown.id, limit=_MOST_ACTIONS))
     return page(
@@ -130,9 +137,10 @@ async def show(
         trouble=trouble,
         deployments=listed,
         is_first=cursor is None,
-        serving=[serving(one, hosts, newest) for one in Environment],
-        hosts=hosts,
-        custom=[one for one in hosts if one.kind is Kind.CUSTOM],
+        serving=[serving(one, known.items, newest) for one in Environment],
+        hosts=known.items,
+        all_hosts=known.total,
+        custom=[one for one in known.items if one.kind is Kind.CUSTOM],
         certificates=await certificates.list_all(
             context, actor, project=shown.id, status=None, cursor=None, limit=_MOST_CERTIFICATES
         ),
@@ -140,7 +148,7 @@ async def show(
         environments=list(Environment),
         may=rights.of(actor),
         bars=bars,
-        said=SAID.get(done, ""),
+        said=SAID.get(done, "") if _is_so(done, deletion) else "",
         is_moving=shown.state == "purging" or trouble is not None or any(not one.status.is_terminal for one in newest),
     )
 
@@ -151,7 +159,7 @@ async def change(project: ProjectRef, context: ContextOf, sent: SentOf) -> Respo
     protected = {"yes": True, "no": False}.get(sent.get("protected"))
     body = asked(lambda: ProjectChange(name=sent.get("name") or None, protected=protected))
     await projects.change(project, body, context, sent.visitor.actor)
-    return to(f"/projects/{project}", done="changed")
+    return notices.done(f"/projects/{project}", "changed")
 
 
 @router.post("/projects/{project}/holds")
@@ -159,7 +167,7 @@ async def hold(project: ProjectRef, context: ContextOf, sent: SentOf) -> Respons
     """Places a hold."""
     named = asked(lambda: NamedHold(name=sent.get("name").lower(), reason=sent.get("reason")))
     await deletions.place_hold(project, named.name, NewHold(reason=named.reason), context, sent.visitor.actor)
-    return to(f"/projects/{project}", done="held")
+    return notices.done(f"/projects/{project}", "held")
 
 
 @router.get("/projects/{project}/holds/{name}/release")
@@ -176,7 +184,7 @@ async def confirm_release(project: ProjectRef, name: HoldRef, context: ContextOf
 async def release(project: ProjectRef, name: HoldRef, context: ContextOf, sent: SentOf) -> Response:
     """Releases a hold."""
     await deletions.release_hold(project, name, context, sent.visitor.actor)
-    return to(f"/projects/{project}", done="released")
+    return notices.done(f"/projects/{project}", "released")
 
 
 @router.post("/projects/{project}/domains")
@@ -184,14 +192,14 @@ async def add_domain(project: ProjectRef, context: ContextOf, sent: SentOf) -> R
     """Gives the project a domain."""
     body = asked(lambda: NewDomain.model_validate({name: sent.get(name) for name in ("domain", "environment")}))
     await domains.add(project, body, context, sent.visitor.actor)
-    return to(f"/projects/{project}", done="added")
+    return notices.done(f"/projects/{project}", "added")
 
 
 @router.post("/projects/{project}/domains/{domain}/verify")
 async def verify_domain(project: ProjectRef, domain: DomainRef, context: ContextOf, sent: SentOf) -> Response:
     """Looks at its records now."""
     await domains.verify(project, domain, context, sent.visitor.actor)
-    return to(f"/projects/{project}", done="looked")
+    return notices.done(f"/projects/{project}", "looked")
 
 
 @router.get("/projects/{project}/domains/{domain}/remove")
@@ -205,7 +213,7 @@ async def confirm_removal(project: ProjectRef, domain: DomainRef, context: Conte
 async def remove_domain(project: ProjectRef, domain: DomainRef, context: ContextOf, sent: SentOf) -> Response:
     """Takes the domain away."""
     await domains.remove(project, domain, context, sent.visitor.actor)
-    return to(f"/projects/{project}", done="removed")
+    return notices.done(f"/projects/{project}", "removed")
 
 
 async def deletion_of(
@@ -220,18 +228,12 @@ async def deletion_of(
         return None, error
 
 
-def known_first(hosts: Sequence[DomainAnswer]) -> tuple[DomainAnswer, ...]:
-    """Host names, first those that people know: domains of their own, then what is live, and so on."""
-    kinds = list(reversed(Kind))
-    return tuple(sorted(hosts, key=lambda one: (kinds.index(one.kind), one.domain)))
-
-
 def serving(environment: Environment, hosts: tuple[DomainAnswer, ...], newest: tuple[DeploymentAnswer, ...]) -> Serving:
     """What is live in an environment, and what it can be rolled back to.
 
     Args:
         environment: which.
-        hosts: all names of the project.
+        hosts: names of the project, among them those that follow what is live.
         newest: its newest deployments, newest first.
     """
     there = [one for one in newest if one.environment is environment]
@@ -241,6 +243,11 @@ def serving(environment: Environment, hosts: tuple[DomainAnswer, ...], newest: t
     before = there[there.index(live) + 1 :] if live else []
     earlier = next((one for one in before if one.status in (Status.READY, Status.STOPPED)), None)
     return Serving(environment, known, live, follow, earlier)
+
+
+def _is_so(done: str, deletion: DeletionAnswer | None) -> bool:
+    """Whether what was done a moment ago still holds; others may have undone it."""
+    return done != "cancelled" or (deletion is not None and deletion.phase is Phase.NONE)
 
 
 async def _listed(
@@ -266,6 +273,18 @@ async def _listed(
         typed=typed,
         may=rights.of(visitor.actor),
     )
+
+
+async def _graves(context: Context, visitor: Visitor, cursor: str | None) -> Response:
+    """The projects that were deleted, the latest first."""
+    before = None
+    if cursor:
+        moment, project = paging.decode(cursor, parts=2)
+        before = (paging.moment(moment), project)
+    found = await store.list_tombstones(context.db, workspace=visitor.actor.workspace, before=before, limit=_SHOWN)
+    is_more = len(found) == _SHOWN
+    next_cursor = paging.encode(found[-1].deleted_at.isoformat(), found[-1].project) if is_more else None
+    return page("projects_deleted.html", visitor, found=found, cursor=cursor, next_cursor=next_cursor)
 
 
 async def _found(context: Context, actor: Actor, reference: str) -> str | None:

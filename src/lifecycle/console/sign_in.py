@@ -17,16 +17,16 @@ Next = Annotated[str, Query(max_length=2000)]
 
 
 @router.get("/sign-in")
-async def show(next: Next = "/") -> Response:  # noqa: A002  it is called so in the address
-    """The page that asks for a key."""
-    return page("sign_in.html", None, next=_inside(next), problem="")
+async def show(next: Next = "/", over: str = "") -> Response:  # noqa: A002  it is called so in the address
+    """The page that asks for a key; `?over=1` after a form that came without a session."""
+    return page("sign_in.html", None, next=sessions.inside(next), problem="", is_over=over == "1")
 
 
 @router.post("/sign-in")
 async def sign_in(request: Request, context: ContextOf) -> Response:
     """Begins a session, and goes on where the visitor wanted to."""
     fields = await sessions.read(request)
-    wanted = _inside(fields.get("next", "/"))
+    wanted = sessions.inside(fields.get("next", "/"))
     answer = to(wanted)
     try:
         await sessions.begin(context, answer, fields.get("key", "").strip())
@@ -34,18 +34,15 @@ async def sign_in(request: Request, context: ContextOf) -> Response:
         if error.code is not Code.KEY_INVALID:
             raise
         said = f"{error.message} {error.hint}"
-        return page("sign_in.html", None, status=HTTPStatus.UNAUTHORIZED, next=wanted, problem=said)
+        status = HTTPStatus.UNAUTHORIZED
+        return page("sign_in.html", None, status=status, next=wanted, problem=said, is_over=False)
     return answer
 
 
 @router.post("/sign-out")
-async def sign_out(_: SentOf) -> Response:
-    """Ends the session of this browser."""
+async def sign_out(_: SentOf, request: Request, context: ContextOf) -> Response:
+    """Ends the session."""
     answer = to("/sign-in")
-    sessions.end(answer)
+    await sessions.leave(request, context)
+    sessions.end(context.settings, answer)
     return answer
-
-
-def _inside(path: str) -> str:
-    """A path of this console; two slashes at the beginning would lead elsewhere."""
-    return path if path.startswith("/") and path[1:2] not in ("/", "\\") else "/"

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator
 from lifecycle.api import deliveries, webhooks
 from lifecycle.api.context import Context, ContextOf
 from lifecycle.api.shapes.base import Asked
-from lifecycle.api.shapes.notifications import NewWebhook, WebhookAnswer, WebhookChange, WebhookList
+from lifecycle.api.shapes.notifications import NewWebhook, Rotation, WebhookAnswer, WebhookChange, WebhookList
 from lifecycle.console.access import DONE, Done, patterns
 from lifecycle.console.pages import PageRoute, asked, page, to
 from lifecycle.console.sessions import SentOf, Visitor, VisitorOf
@@ -72,7 +72,7 @@ async def add(context: ContextOf, sent: SentOf) -> Response:
 async def show(webhook: str, context: ContextOf, visitor: VisitorOf, done: Done = "") -> Response:
     """One webhook with its last deliveries."""
     hook = await webhooks.show(webhook, context, visitor.actor)
-    sent_there = await deliveries.list_all(context, visitor.actor, target=hook.id, limit=_LAST)
+    sent_there = await deliveries.list_all(context, visitor.actor, deliveries.Wanted(target=hook.id, limit=_LAST))
     return page(
         "webhook.html",
         visitor,
@@ -102,7 +102,7 @@ async def change(webhook: str, context: ContextOf, sent: SentOf) -> Response:
 
 @router.post("/access/webhooks/{webhook}/{verb}")
 async def act(webhook: str, verb: str, context: ContextOf, sent: SentOf) -> Response:
-    """Tries, pauses, enables or removes it, or gives it another secret."""
+    """Tries, pauses, enables or removes it, gives it another secret, or sends again what it has missed."""
     actor, there = sent.visitor.actor, f"/access/webhooks/{webhook}"
     match verb:
         case "test":
@@ -115,8 +115,11 @@ async def act(webhook: str, verb: str, context: ContextOf, sent: SentOf) -> Resp
         case "enable":
             await webhooks.change(webhook, WebhookChange(enabled=True), context, actor)
             return to(there, done="enabled")
-        case "rotate":
-            rotated = await webhooks.rotate(webhook, context, actor)
+        case "replay":
+            await webhooks.replay(webhook, context, actor)
+            return to(there, done="replayed")
+        case "rotate" | "rotate-again":
+            rotated = await webhooks.rotate(webhook, context, actor, Rotation(force=verb == "rotate-again"))
             return _secret(sent.visitor, rotated.id, rotated.url, rotated.secret)
         case "remove":
             await webhooks.remove(webhook, context, actor)
@@ -127,7 +130,7 @@ async def act(webhook: str, verb: str, context: ContextOf, sent: SentOf) -> Resp
 
 @router.get("/access/webhooks/{webhook}/{verb}")
 async def confirm(webhook: str, verb: str, context: ContextOf, visitor: VisitorOf) -> Response:
-    """Says what removing it, or another secret, will do, and asks."""
+    """Says what removing it, another secret, or a repetition will do, and asks."""
     if verb not in _CONFIRMED:
         raise LifecycleError(Code.NOT_FOUND, path=f"/access/webhooks/{webhook}/{verb}"[:300])
     hook = await webhooks.show(webhook, context, visitor.actor)
@@ -154,6 +157,22 @@ _CONFIRMED: Mapping[str, tuple[str, str, str]] = {
         "The new secret is shown once. For a day the former one signs beside it, so that receivers can be changed.",
         "Make a new secret",
     ),
+    "rotate-again": (
+        "Give this webhook another new secret",
+        (
+            "The receiver may still have the former secret, which then ends at once: only the present one and a new "
+            "one sign from then on. Do this if the present one is lost, or known to others."
+        ),
+        "Make another secret",
+    ),
+    "replay": (
+        "Send again what this webhook has missed",
+        (
+            "Every message that was given up, or held while it was disabled, goes out again: the oldest first, and "
+            "each under its own id. What was delivered is not sent again."
+        ),
+        "Send them again",
+    ),
 }
 
 
@@ -162,16 +181,8 @@ async def show_deliveries(context: ContextOf, visitor: VisitorOf, query: Annotat
     """What was sent to whom, newest first."""
     found = None
     if visitor.actor.role.includes(Role.OPERATOR):
-        found = await deliveries.list_all(
-            context,
-            visitor.actor,
-            target=query.target or None,
-            state=query.state,
-            event_type=query.type or None,
-            project=query.project or None,
-            cursor=query.cursor or None,
-            limit=_PER_PAGE,
-        )
+        wanted = asked(lambda: deliveries.Wanted(**query.chosen, cursor=query.cursor or None, limit=_PER_PAGE))
+        found = await deliveries.list_all(context, visitor.actor, wanted)
     return page(
         "deliveries.html",
         visitor,

@@ -51,6 +51,11 @@ def countdown(at: datetime | str, now: datetime) -> Markup:
     )
 
 
+def upcoming(at: datetime | str, now: datetime) -> Markup:
+    """How long until what is to happen then; what is late has not happened, and so is due."""
+    return (Markup("") if _time(at) > now else Markup("due ")) + countdown(at, now)
+
+
 def span(seconds: float | None) -> str:
     """A duration of a step."""
     if seconds is None:
@@ -82,6 +87,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "sentence": sentence,
         "moment": moment,
         "countdown": countdown,
+        "upcoming": upcoming,
         "span": span,
         "count": count,
         "segment": segment,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -219,9 +219,24 @@ async def find_tombstone(db: Database, *, workspace: str, reference: str) -> Tom
         reference,
         reference,
     )
-    if row is None:
-        return None
-    return Tombstone(row["project_id"], row["slug"], row["deleted_at"], int(row["generation"]), row["receipt"])
+    return None if row is None else _tombstone(row)
+
+
+async def list_tombstones(
+    db: Database, *, workspace: str, before: tuple[datetime, str] | None, limit: int
+) -> Sequence[Tombstone]:
+    """The tombstones of the workspace, newest first, from before the moment and project `before`."""
+    before_at, before_project = before if before is not None else (datetime(9999, 1, 1, tzinfo=UTC), "")
+    rows = await db.all(
+        "SELECT * FROM tombstones WHERE workspace_id = %s AND deleted_at <= %s "
+        "AND (deleted_at < %s OR project_id < %s) ORDER BY deleted_at DESC, project_id DESC LIMIT %s",
+        workspace,
+        before_at,
+        before_at,
+        before_project,
+        limit,
+    )
+    return [_tombstone(row) for row in rows]
 
 
 async def slugs(db: Database, projects: Sequence[str], *, workspace: str) -> Mapping[str, str]:
@@ -239,6 +254,10 @@ async def slugs(db: Database, projects: Sequence[str], *, workspace: str) -> Map
         workspace,
     )
     return {row["id"]: row["slug"] for row in rows if row["slug"]}
+
+
+def _tombstone(row: Row) -> Tombstone:
+    return Tombstone(row["project_id"], row["slug"], row["deleted_at"], int(row["generation"]), row["receipt"])
 
 
 async def _check_order(connection: Connection, order: PurgeOrder) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from lifecycle.dev.stack import Stack
 from lifecycle.models import Role
@@ -11,6 +11,9 @@ from tests.support import console
 from tests.support.api import Api
 from tests.support.inside import key_of
 from tests.support.shop import Shop
+
+# A list rests for up to five seconds between two looks.
+expect.set_options(timeout=10_000)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from playwright.async_api import Browser, Page, expect
@@ -62,6 +63,7 @@ async def test_what_i_type_stays_while_the_page_follows(visitor: Page, api: Api,
     await expect(visitor.get_by_role("row").filter(has_text="case 17")).to_have_count(0)
     await visitor.get_by_label("Why, for the audit log and the receipt").fill("")
     await visitor.get_by_label("get a page that says when it goes").check()
+    await visitor.get_by_role("heading", level=1).click()
     await expect(visitor.get_by_role("row").filter(has_text="case 17")).to_be_visible()
 
 
@@ -159,6 +161,23 @@ async def test_of_a_deleted_project_the_page_says_what_remains(visitor: Page, ap
     assert answer.status == 404
 
 
+async def test_i_find_what_was_deleted_without_knowing_its_name(
+    browser: Browser, stack: Stack, workspace: Api, slug: str
+) -> None:
+    """“What did we delete last month?”: a list, the latest first, each with its receipt; and only ours."""
+    for name in (slug, f"{slug}-b"):
+        project = await workspace.project(name)
+        await workspace.schedule(project, name, "1s")
+        await eventually(partial(_is_gone, workspace, project), within=20)
+    async with console.opened(browser, stack.api_url, workspace.key) as page:
+        await page.goto("/projects")
+        await page.get_by_role("link", name="Deleted projects").click()
+        await expect(page.get_by_role("rowheader")).to_have_text([re.compile(f"^{slug}-b "), re.compile(f"^{slug} ")])
+        assert await console.barriers(page) == []
+        await page.get_by_role("link", name=f"Receipt of {slug}", exact=True).click()
+        await expect(page.get_by_text("Valid.")).to_be_visible()
+
+
 async def test_a_receipt_that_was_changed_is_shown_as_invalid(
     visitor: Page, stack: Stack, api: Api, shop: Shop
 ) -> None:
@@ -175,6 +194,10 @@ async def test_a_receipt_that_was_changed_is_shown_as_invalid(
     await visitor.goto(f"/projects/{shop.id}/deletion")
     await expect(visitor.get_by_text("Not valid.")).to_be_visible()
     await expect(visitor.get_by_role("table", name="What was removed")).to_have_count(0)
+
+
+async def _is_gone(api: Api, project: str) -> bool:
+    return (await api.get(f"/v1/tombstones/{project}")).status == 200
 
 
 @asynccontextmanager

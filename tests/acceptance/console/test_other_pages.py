@@ -76,6 +76,21 @@ async def test_a_certificate_is_ordered_renewed_and_revoked(page: Page, workspac
     assert {one["actor"] for one in entries} == {"ada@example.com", "lifecycle"}
 
 
+async def test_numbers_are_of_the_project_that_i_chose(page: Page, workspace: Api, slug: str) -> None:
+    """Above the list of one project stands how many it has, and not how many everybody has."""
+    await workspace.project(slug)
+    await issued(workspace, f"{slug}.example.com", project=slug)
+    await issued(workspace, f"other-{slug}.example.com")
+    active = page.get_by_role("navigation", name="Certificates by state").get_by_role("link", name=re.compile("Active"))
+    await page.goto("/certificates")
+    await expect(active).to_have_text("2 Active")
+    await page.goto(f"/certificates?project={slug}")
+    await expect(active).to_have_text("1 Active")
+    await active.click()
+
+    await expect(page.locator(".lives li")).to_have_count(1)
+
+
 async def test_a_refused_order_says_what_to_do(page: Page) -> None:
     """What no CA would certify is refused at once, in words."""
     await page.goto("/certificates")
@@ -113,7 +128,7 @@ async def test_the_next_renewal_says_when_and_why_and_can_be_cancelled(page: Pag
     await expect(page.locator("dt:text-is('Why then') + dd")).not_to_be_empty()
     await page.get_by_role("link", name="Cancel the renewal").click()
     await page.get_by_role("button", name="Cancel it").click()
-    await page.wait_for_url(re.compile("done="))
+    await expect(page.get_by_text("It is cancelled, and will not happen.")).to_be_visible()
     await page.goto(f"/certificates/{domain}")
 
     await expect(page.locator("dt:text-is('Next renewal') + dd")).to_contain_text("somebody cancelled it")
@@ -160,6 +175,14 @@ async def test_the_log_is_found_by_what_i_know(page: Page, workspace: Api, slug:
     await expect(page.get_by_text(NASTY)).to_be_visible()
     await page.get_by_role("link", name="Deletion scheduled: this entry").click()
     address = page.url
+    await page.goto("/audit?action=Deletion%20scheduled")
+    await expect(page.locator(".log li")).to_have_count(1)
+    await page.goto("/audit?action=50%25")
+    await expect(page.get_by_role("alert")).to_contain_text("write one as 'Deletion scheduled'")
+    await page.goto("/audit?since=2026-01-02T03:04:05Z&until=2126-01-02T03:04:05.250%2B01:00")
+    await expect(page.get_by_label("From (UTC)")).to_have_value("2026-01-02T03:04:05")
+    await expect(page.get_by_label("To (UTC)")).to_have_value("2126-01-02T02:04:05")
+    await page.goto(address)
     await expect(page.locator("dd", has_text=NASTY)).to_be_visible()
     await page.goto("/audit?person=nobody@example.com")
     await expect(page.get_by_text("Nothing in the log is like this.")).to_be_visible()
@@ -213,11 +236,22 @@ async def test_a_webhook_is_added_tried_paused_and_removed(page: Page, sink: Rec
     await page.get_by_role("link", name=sink.url(path)).click()
     await page.get_by_role("button", name="Pause it").click()
     await expect(page.get_by_text("Nothing is sent there. Somebody disabled it.")).to_be_visible()
-    await expect(page.get_by_role("button", name="Send a test")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Send a test")).to_be_visible()
+    await expect(page.get_by_role("link", name="Send again what it missed")).to_have_count(0)
     await page.goto("/health")
     await expect(page.get_by_text("Enable it once the receiver works, or remove it.")).to_be_visible()
     await page.get_by_role("link", name=sink.url(path)).click()
     await page.get_by_role("button", name="Enable it").click()
+    await page.get_by_role("link", name="Send again what it missed").click()
+    await expect(page.get_by_text("What was delivered is not sent again.")).to_be_visible()
+    await page.get_by_role("button", name="Send them again").click()
+    await expect(page.get_by_text("What it has missed is being sent again")).to_be_visible()
+    await page.get_by_role("link", name="New secret").click()
+    await page.get_by_role("button", name="Make a new secret").click()
+    await page.get_by_role("link", name="I have it").click()
+    await page.get_by_role("link", name="New secret").click()
+    await expect(page.get_by_text("The receiver may still have the former secret")).to_be_visible()
+    await page.get_by_role("link", name="Leave it as it is").click()
     await page.get_by_role("link", name="Remove").click()
     await page.get_by_role("button", name="Remove it").click()
     await expect(page.get_by_text("No webhook is set up.")).to_be_visible()

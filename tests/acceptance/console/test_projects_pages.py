@@ -1,10 +1,14 @@
 """The pages of projects and of their deployments."""
 
+import json
 import re
+from datetime import timedelta
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from lifecycle import clock
+from lifecycle.db import Database
 from lifecycle.dev.stack import Stack
 from lifecycle.models import Role
 from tests.support import console
@@ -14,6 +18,8 @@ from tests.support.inside import key_of
 from tests.support.shop import Shop
 from tests.support.waiting import eventually
 
+MANY = 10_000
+MOST_BYTES = 100_000
 NASTY = '<script>document.title="taken"</script><b>&'
 
 
@@ -181,6 +187,39 @@ async def test_i_add_and_remove_a_domain(visitor: Page, api: Api, shop: Shop) ->
     assert domain not in [one["domain"] for one in listed]
 
 
+async def test_ten_thousand_host_names_are_light_pages(browser: Browser, stack: Stack, api: Api, shop: Shop) -> None:
+    """Each deployment brings names along, for years: pages show what people know, the newest, and lead to the rest."""
+    deployment = await shop.deploy("one")
+    db = Database(stack.database.url, size=1, deadline=timedelta(seconds=30))
+    try:
+        await _route(db, shop.id, deployment)
+        async with console.opened(browser, stack.api_url, api.key) as page:
+            sizes = {}
+            for path in (
+                f"/projects/{shop.slug}",
+                f"/projects/{shop.slug}/deletion",
+                f"/deployments/{deployment}",
+                f"/deployments/{deployment}/promote",
+            ):
+                answer = await page.goto(path)
+                assert answer is not None
+                sizes[path] = len(await answer.body())
+            await page.goto(f"/projects/{shop.slug}")
+            await expect(page.get_by_role("region", name="Routes")).to_contain_text(shop.host)
+            await page.get_by_role("link", name=re.compile("All 10,0[0-9]+ host names")).click()
+            seen = await page.get_by_role("row").count() - 1
+            first = await page.get_by_role("rowheader").first.inner_text()
+            await page.get_by_role("link", name="More").click()
+            later = await page.get_by_role("rowheader").first.inner_text()
+    finally:
+        await db.execute("DELETE FROM routes WHERE hostname LIKE %s", f"many-%{shop.id.removeprefix('prj_')}%")
+        await db.close()
+
+    assert max(sizes.values()) < MOST_BYTES, sizes
+    assert seen == 200
+    assert first < later
+
+
 async def test_a_viewer_is_offered_nothing_that_is_refused(
     browser: Browser, stack: Stack, workspace: Api, slug: str
 ) -> None:
@@ -194,6 +233,10 @@ async def test_a_viewer_is_offered_nothing_that_is_refused(
             await expect(
                 page.get_by_role("main").get_by_role("button", name=re.compile("^(?!Go there)"))
             ).to_have_count(0)
+            offered = page.get_by_role("main").get_by_role(
+                "link", name=re.compile("^(Cancel|Move|Run|Delete it|Release)")
+            )
+            await expect(offered).to_have_count(0)
         await expect(page.get_by_text("takes the role administrator")).to_be_visible()
 
 
@@ -224,6 +267,21 @@ async def test_everybody_can_use_these_pages(
         await _check(page, *paths)
         await api.schedule(shop.id, shop.slug, "3d")
         await _check(page, f"/projects/{shop.slug}", f"/projects/{shop.slug}/deletion")
+
+
+async def _route(db: Database, project: str, deployment: str) -> None:
+    """Names of ten thousand commits; a hundred of them show one deployment."""
+    rows = [{"n": number} for number in range(MANY)]
+    await db.execute(
+        "INSERT INTO routes (hostname, project_id, environment, kind, sticky, deployment_id, created_at) "
+        "SELECT CONCAT('many-', n, '-', %s, '.example'), %s, 'production', 'commit', CONCAT('dep_', n), "
+        "IF(n < 100, %s, NULL), %s - INTERVAL n MINUTE FROM JSON_TABLE(%s, '$[*]' COLUMNS (n INT PATH '$.n')) AS many",
+        project.removeprefix("prj_"),
+        project,
+        deployment,
+        clock.now(),
+        json.dumps(rows),
+    )
 
 
 async def _make(page: Page, slug: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from lifecycle.api.shapes.actions import ActionAnswer
 from lifecycle.api.shapes.deployments import AvailableAction, DeploymentAnswer
 from lifecycle.api.shapes.domains import DomainAnswer
-from lifecycle.console import deployments, projects
+from lifecycle.console import deployments, hosts, projects
 from lifecycle.console.deployments import Verb
 from lifecycle.deploy.domains import Kind
 from lifecycle.deploy.model import Environment
@@ -91,6 +91,28 @@ def test_the_page_looks_often_while_somebody_waits(changed: dict[str, Any], done
     assert deployments.is_moving(deployment(**changed), done) is expected
 
 
+@pytest.mark.parametrize(
+    ("changed", "stop", "done", "expected"),
+    [
+        ({"status": "stopped", "running": False}, None, "rollback", "Rolling back"),
+        ({"live": True, "domains": ("shop.example",)}, None, "rollback", ""),
+        ({"status": "stopped"}, None, "stop", ""),
+        ({}, None, "keep", "It goes on running"),
+        ({}, STOP, "keep", ""),
+        ({}, None, "", ""),
+        ({}, None, "<script>", ""),
+    ],
+)
+def test_what_was_asked_for_is_said_while_it_is_so(
+    changed: dict[str, Any], stop: ActionAnswer | None, done: str, expected: str
+) -> None:
+    """“Rolling back…” ends with the rollback, whatever the page was told before."""
+    shown = deployments.said(deployment(**changed), stop, done)
+
+    assert shown.startswith(expected)
+    assert bool(shown) == bool(expected)
+
+
 def test_a_log_is_shown_without_what_only_terminals_understand() -> None:
     """Colours and carriage returns go, lines and tabs stay."""
     assert deployments.plain("\x1b[1;32mok\x1b[0m\tone\r\ntwo\r\x07three\x1b]") == "ok\tone\ntwo\nthree"
@@ -120,7 +142,7 @@ def test_what_is_live_is_known_when_it_is_too_old_for_the_list() -> None:
 
 def test_host_names_that_people_know_come_first() -> None:
     """Their own domains, then what is live, and names of one deployment last."""
-    assert [one.kind for one in projects.known_first(HOSTS)] == [
+    assert [one.kind for one in hosts.known_first(HOSTS)] == [
         Kind.CUSTOM,
         Kind.CUSTOM,
         Kind.LIVE,

@@ -40,3 +40,10 @@ async def test_things_that_are_asked_together_fail_as_if_asked_alone(error: Exce
 
     assert alone[0] == 503
     assert together == alone
+
+
+async def test_without_the_database_the_page_says_what_works() -> None:
+    """No page opens then, and what must not wait can be done all the same: I read how."""
+    _, text = await _page_of(DatabaseDownError("gone"))
+
+    assert "lifecycle project cancel-delete PROJECT" in text

@@ -1,0 +1,30 @@
+"""Who gets a problem document, and who a page."""
+
+import pytest
+from starlette.requests import Request
+
+from lifecycle.api import problems
+
+_BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "is_page"),
+    [
+        ("/nowhere", _BROWSER, True),
+        ("/nowhere", "text/html", True),
+        ("/nowhere", "application/json;q=0.5, text/html;q=0.9", True),
+        ("/nowhere", "application/json, text/html;q=0.9", False),
+        ("/nowhere", "application/problem+json, text/html", False),
+        ("/nowhere", "text/html;q=0", False),
+        ("/nowhere", "text/html;q=much", True),
+        ("/nowhere", "*/*", False),
+        ("/nowhere", "", False),
+        ("/v1/projects", _BROWSER, False),
+    ],
+)
+def test_a_page_is_for_whoever_asks_for_pages(path: str, accept: str, is_page: bool) -> None:
+    """Programs get JSON they can rely on; a person with a browser gets something to read."""
+    scope = {"type": "http", "path": path, "query_string": b"", "headers": [(b"accept", accept.encode())]}
+
+    assert problems.is_for_people(Request(scope)) is is_page
