@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -17,6 +18,9 @@ from tests.support.containers import Engine
 
 for _name in [name for name in os.environ if name.startswith(("LIFECYCLE_", "RESTATE_"))]:
     del os.environ[_name]
+
+# What a script starts in the background ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something about the machine, and nothing about us.
 settings.register_profile("anywhere", deadline=None)

@@ -24,9 +24,19 @@ _BETWEEN_CLOCKS = timedelta(seconds=20)
 # Pages let go while nobody sees them, so a person has a handful; the rest is for programs.
 STREAMS_OF_A_KEY = 50
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-_EXAMPLE = 'event: change\nid: 4711\ndata: {"action": "deletion.cancelled", "project": "prj_…", "at": "…"}\n\n'
+# As of one event: OpenAPI has words for a stream of them from 3.2 on only.
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["clock", "change"]},
+        "id": {"type": "string", "description": "Of a `change`: its position in the audit log."},
+        "data": {"type": "string", "description": "Of `clock` a time; of `change` action, project and time as JSON."},
+    },
+    "required": ["event", "data"],
+}
+_EXAMPLE = {"event": "change", "id": "4711", "data": '{"action": "deletion.cancelled", "project": "prj_…", "at": "…"}'}
 _STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}}}
+    200: {"content": {"text/event-stream": {"schema": _EVENT, "example": _EXAMPLE}}}
 }
 
 
