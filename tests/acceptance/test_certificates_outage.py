@@ -88,7 +88,7 @@ async def test_the_doctor_waits_for_no_ca(own: Stack) -> None:
 
     assert first.startswith(b"ok   database: ")
     assert ended is None
-    assert b"bad  authority pebble: no answer within 5 s" in rest
+    assert b"bad  authority pebble: no answer within 5s" in rest
     assert b"gateway certificates: " in rest
     assert doctor.returncode == 1
 
