@@ -11,6 +11,7 @@ import pytest
 from lifecycle.certs.model import Ending
 from lifecycle.endpoint import SERVICES
 from lifecycle.errors import Code
+from lifecycle.notifications.model import Channel
 from lifecycle.observability import measures
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ _VALUES: Mapping[str, Collection[str]] = {
     "reason": {measures.OUTAGE, measures.DEFECT, *measures.STEP_REASONS},
     "ending": [ending.value for ending in Ending],
     "service": [service.name for service in SERVICES],
+    "channel": [channel.value for channel in Channel],
     "renewal": ("planned", "none"),
     "job": ("lifecycle",),  # the one of docs/observability.md
 }

@@ -191,6 +191,7 @@ async def _measure_stored(context: Context, registry: CollectorRegistry) -> None
     now = clock.now()
     await state.actions(context.db, registry, overdue_after=context.settings.deletion_overdue_after, now=now)
     await state.certificates(context.db, registry, now=now)
+    await state.deliveries(context.db, registry)
 
 
 async def _measure_clocks(context: Context, registry: CollectorRegistry) -> None:

@@ -294,10 +294,13 @@ async def forget(db: Database, *, before: datetime, limit: int) -> int:
     )
 
 
-async def count(db: Database) -> dict[str, int]:
-    """How many deliveries are in each state, for metrics."""
-    rows = await db.all("SELECT state, COUNT(*) AS n FROM deliveries GROUP BY state")
-    return {row["state"]: int(row["n"]) for row in rows}
+async def count_waiting(db: Database) -> dict[Channel, tuple[int, int]]:
+    """How many deliveries wait for their next attempt, and how many of these have failed, by channel; for metrics."""
+    rows = await db.all(
+        "SELECT channel, COUNT(*) AS n, SUM(failures > 0) AS failing FROM deliveries "
+        "WHERE next_attempt_at IS NOT NULL GROUP BY channel"
+    )
+    return {Channel(row["channel"]): (int(row["n"]), int(row["failing"])) for row in rows}
 
 
 async def project_name(db: Database, project: str) -> str:

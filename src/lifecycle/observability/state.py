@@ -27,6 +27,8 @@ from lifecycle.errors import LifecycleError
 from lifecycle.ledger import icalendar
 from lifecycle.ledger import store as ledger_store
 from lifecycle.ledger.entry import ActionState
+from lifecycle.notifications import store as notifications_store
+from lifecycle.notifications.model import Channel
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Kept(Generic[T]):
 
 _open_actions = Kept(ledger_store.count_open)
 _generations = Kept(routing_store.generations)
+_deliveries = Kept(notifications_store.count_waiting)
 
 
 def parts(registry: CollectorRegistry) -> Gauge:
@@ -162,6 +165,23 @@ async def expiries(db: Database, registry: CollectorRegistry, *, now: datetime) 
     for renewal, some in (await _soonest(db, limit=_SOONEST, now=now)).items():
         for one in some:
             expiry.labels(one.domain, renewal).set(one.not_after.timestamp())
+
+
+async def deliveries(db: Database, registry: CollectorRegistry) -> None:
+    """Messages that wait for their next attempt, which may be five seconds old.
+
+    Raises:
+        DatabaseDownError: it does not answer.
+    """
+    counts = await _deliveries.of(db)
+    waiting = Gauge(
+        "lifecycle_deliveries_waiting", "Deliveries that wait for their next attempt.", ["channel"], registry=registry
+    )
+    failing = Gauge("lifecycle_deliveries_failing", "Those of them that have failed.", ["channel"], registry=registry)
+    for channel in Channel:
+        number, failed = counts.get(channel, (0, 0))
+        waiting.labels(channel.value).set(number)
+        failing.labels(channel.value).set(failed)
 
 
 async def _soonest(db: Database, *, limit: int, now: datetime) -> Mapping[str, Sequence[expiry_store.Expiry]]:

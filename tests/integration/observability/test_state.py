@@ -19,6 +19,8 @@ from lifecycle.db import Database
 from lifecycle.deploy.gateway import Gateway
 from lifecycle.ledger import store as ledger_store
 from lifecycle.ledger.entry import ActionRow, ActionState, Entry
+from lifecycle.notifications import store as notifications_store
+from lifecycle.notifications.model import Channel
 from lifecycle.observability import state
 from tests.support.workbench import Workbench
 
@@ -107,6 +109,32 @@ async def test_an_overdue_action_is_seen_until_it_is_over(bench: Workbench) -> N
     assert (late[0], late[2]) == (1, 0)
     assert late[1] == pytest.approx(90)
     assert blocked == (0, 0, 1)
+
+
+async def test_mail_that_does_not_get_out_is_seen(bench: Workbench) -> None:
+    """A mail server that refuses everything shows in the monitoring, for it cannot be told of by mail."""
+
+    async def counted(db: Database) -> tuple[float | None, float | None]:
+        registry = CollectorRegistry()
+        await state.deliveries(db, registry)
+        names = ("lifecycle_deliveries_waiting", "lifecycle_deliveries_failing")
+        waiting, failing = (registry.get_sample_value(name, {"channel": "mail"}) for name in names)
+        return waiting, failing
+
+    now = clock.now()
+    entry = Entry(id=ids.new("evt"), sequence=1, workspace="ws_metrics", action="deletion.reminder", at=now)
+    one = notifications_store.new(entry, Channel.MAIL, "ada@example.com", body="{}", now=now)
+    async with unread(bench) as db:
+        before = await counted(db)
+    async with unread(bench) as db:
+        await db.transaction(lambda connection: notifications_store.insert(connection, one))
+        fresh = await counted(db)
+    async with unread(bench) as db:
+        await db.execute("UPDATE deliveries SET failures = 3 WHERE id = %s", one.id)
+        failed = await counted(db)
+        await db.execute("DELETE FROM deliveries WHERE id = %s", one.id)
+
+    assert (before, fresh, failed) == ((0, 0), (1, 0), (1, 1))
 
 
 async def test_however_often_somebody_asks_the_list_of_actions_is_counted_once_in_five_seconds(
