@@ -40,6 +40,7 @@ async def test_a_webhook_from_its_making_to_its_removal(shell: Shell, receiver: 
     refused = shell.run("webhook", "rotate", webhook)
     forced = shell.json("webhook", "rotate", webhook, "--force")
     replayed = await asyncio.to_thread(shell.well, "webhook", "replay", webhook, "--since", "2026-01-01T00:00:00Z")
+    unheld = await asyncio.to_thread(shell.well, "webhook", "replay", webhook, "--state", "held")
     later = shell.well("delivery", "list", "--target", webhook, "--since", "2999-01-01T00:00:00Z")
     disabled = shell.well("webhook", "disable", webhook)
     unsent = shell.run("webhook", "replay", webhook)
@@ -54,6 +55,7 @@ async def test_a_webhook_from_its_making_to_its_removal(shell: Shell, receiver: 
     assert len({made["secret"], rotated["secret"], forced["secret"]}) == 3
     assert (refused.returncode, "--force" in refused.stderr) == (2, True)
     assert replayed.startswith("Nothing was missed since 2026-01-01T00:00:00")
+    assert (unheld.startswith("Nothing that was written since "), unheld.endswith(" is held.\n")) == (True, True)
     assert later == "No deliveries.\n"
     assert (unsent.returncode, "webhook enable" in unsent.stderr) == (2, True)
     assert "disabled" in disabled

@@ -13,6 +13,7 @@ from lifecycle.endpoint import SERVICES
 from lifecycle.errors import Code
 from lifecycle.notifications.model import Channel
 from lifecycle.observability import measures
+from lifecycle.scheduler import reconciler
 
 ROOT = Path(__file__).parents[2]
 PROMTOOL = ROOT / ".tools" / "prometheus" / "promtool"
@@ -27,6 +28,7 @@ _VALUES: Mapping[str, Collection[str]] = {
     "service": [service.name for service in SERVICES],
     "channel": [channel.value for channel in Channel],
     "renewal": ("planned", "none"),
+    "kind": (reconciler.RUNNING_OUT,),
     "job": ("lifecycle",),  # the one of docs/observability.md
 }
 

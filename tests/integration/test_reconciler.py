@@ -1,12 +1,13 @@
 """The reconciler: what was lost behind our back is found, mended and told."""
 
+import secrets
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
-from lifecycle import clock
+from lifecycle import clock, ids
 from lifecycle.scheduler import reconciler
 from lifecycle.scheduler.alarms import Finding
 from lifecycle.scheduler.model import Phase, Project
@@ -108,6 +109,46 @@ async def test_what_was_found_stays_while_the_engine_cannot_be_read(
     assert kept == found
     assert set(found) == {"purge_over_budget"}
     await eventually(lambda: _told(bench, project, "purge_over_budget", ["alarm.raised", "alarm.cleared"]), within=10)
+
+
+async def test_a_certificate_runs_out_also_while_the_database_is_down(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage of the database ends no alarm: people are told of it once when it comes and once when it goes."""
+    db, domain, now = bench.resources.db, f"{secrets.token_hex(6)}.example.com", clock.now()
+    await db.execute(
+        "INSERT INTO certificate_domains (domain, workspace_id, names, challenge, status, last_error, updated_at) "
+        "VALUES (%s, %s, '[]', '', 'active', '', %s)",
+        *(domain, bench.admin.workspace, now),
+    )
+    await db.execute(
+        "INSERT INTO certificates (id, domain, version, workspace_id, issuance_id, serial, issuer, not_before, "
+        "not_after, cause, chain, key_digest, sealed_key, ca, names, status, created_at) VALUES "
+        "(%s, %s, 1, %s, %s, '', '', %s, %s, '', '', '', '', '', '[]', 'served', %s)",
+        *(ids.new("crt"), domain, bench.admin.workspace, ids.new("iss"), now - 2400 * HOUR, now + HOUR, now),
+    )
+    try:
+        found = await eventually(lambda: _findings(bench, domain), within=10)
+        with monkeypatch.context() as patch:
+            patch.setattr(db, "_deadline", timedelta(0))
+            for _ in range(3):
+                await _swept(bench)
+            kept = await _findings(bench, domain)
+    finally:
+        await db.execute("DELETE FROM certificates WHERE domain = %s", domain)
+        await db.execute("DELETE FROM certificate_domains WHERE domain = %s", domain)
+    await eventually(lambda: _cleared(bench, domain), within=10)
+
+    async def told() -> list[str]:
+        rows = await db.all(
+            "SELECT action FROM audit_log WHERE JSON_VALUE(detail, '$.subject') = %s ORDER BY at, position", domain
+        )
+        assert len(rows) > 1
+        return [row["action"] for row in rows]
+
+    assert await eventually(told, within=10) == ["alarm.raised", "alarm.cleared"]
+    assert kept == found
+    assert set(found) == {"certificate_running_out"}
 
 
 async def test_a_purge_that_somebody_killed_is_begun_again(bench: Workbench) -> None:

@@ -176,8 +176,8 @@ async def replay(
 ) -> ReplayAnswer:
     """Delivers again, oldest first, what was given up or held while it was disabled. Needs the role administrator.
 
-    Each message keeps its `webhook-id`. What is on its way or was delivered is not sent again, so asking twice is
-    harmless.
+    Each message keeps its `webhook-id`. What is on its way or was delivered is not sent again, nor are tests; who asks
+    again gets only what has failed once more.
     """
     require(actor, Role.ADMINISTRATOR)
     hook = await _find(context, actor, webhook)

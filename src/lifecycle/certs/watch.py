@@ -3,7 +3,7 @@
 Reads the engine's introspection tables and the database; mends nothing. The Reconciler does, each sweep.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -100,16 +100,18 @@ class Troubles(NamedTuple):
     Attributes:
         missing: renewals without a wake-up.
         looks: looks at the CA's window without one.
+        lives_unknown: the database did not say which lives run out.
     """
 
     missing: tuple[MissingRenewal, ...] = ()
     looks: tuple[MissingRenewal, ...] = ()
     lost: tuple[LostIssuance, ...] = ()
     running_out: tuple[RunningOut, ...] = ()
+    lives_unknown: bool = False
 
 
 async def look(engine: Engine, db: Database, *, now: datetime, warn_share: float) -> Troubles:
-    """Look once. While the database is down, lives are not looked at; doctor says that it is down.
+    """Look once. While the database is down, lives are unknown; doctor says that it is down.
 
     Args:
         engine: whose tables are read.
@@ -120,6 +122,7 @@ async def look(engine: Engine, db: Database, *, now: datetime, warn_share: float
     Raises:
         EngineDownError: the engine does not answer.
     """
+    lives = await _or_unknown(running_out(db, now=now, share=warn_share))
     return Troubles(
         missing=tuple(await _missing(engine, _MISSING)),
         looks=tuple(await _missing(engine, _MISSING_LOOKS)),
@@ -127,7 +130,8 @@ async def look(engine: Engine, db: Database, *, now: datetime, warn_share: float
             LostIssuance(row["domain"], row["workspace"], row["issuance"], int(row["run"]))
             for row in await engine.query(_LOST)
         ),
-        running_out=tuple(await running_out(db, now=now, share=warn_share)),
+        running_out=tuple(lives or ()),
+        lives_unknown=lives is None,
     )
 
 
@@ -155,18 +159,25 @@ async def _look_for_missing(engine: Engine, query: str) -> Sequence[MissingRenew
 
 
 async def running_out(db: Database, *, now: datetime, share: float) -> Sequence[RunningOut]:
-    """Certificates with so little life left that a person has to know, and why; none while the database is down.
+    """Certificates with so little life left that a person has to know, and why.
 
     Args:
         db: where the certificates are.
         now: the present moment.
         share: the part of a certificate's life, between 0 and 1, with which left a person has to know.
+
+    Raises:
+        DatabaseDownError: it is not known.
     """
-    try:
-        found = await expiry_store.running_out(db, now=now, share=share, limit=_MOST_RUNNING_OUT)
-    except DatabaseDownError:
-        return []
+    found = await expiry_store.running_out(db, now=now, share=share, limit=_MOST_RUNNING_OUT)
     return [RunningOut(one.domain, one.workspace, _why(one, now)) for one in found]
+
+
+async def _or_unknown(lives: Awaitable[Sequence[RunningOut]]) -> Sequence[RunningOut] | None:
+    try:
+        return await lives
+    except DatabaseDownError:
+        return None
 
 
 def _why(one: ShortLived, now: datetime) -> str:

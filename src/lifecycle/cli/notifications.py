@@ -109,12 +109,13 @@ def replay(
     if json:
         output.show_json(answer)
         return
-    count = answer["deliveries"]
-    output.out.print(
-        f"On their way: {count}; look with: lifecycle delivery list --target {escape(webhook)}"
-        if count
-        else f"Nothing was missed since {answer['since']}."
-    )
+    count, from_then_on = answer["deliveries"], f"since {answer['since']}"
+    if count:
+        output.out.print(f"On their way: {count}; look with: lifecycle delivery list --target {escape(webhook)}")
+    elif state is None:
+        output.out.print(f"Nothing was missed {from_then_on}.")
+    else:
+        output.out.print(f"Nothing that was written {from_then_on} is {state}.")
 
 
 @webhook_app.command("test")

@@ -9,7 +9,7 @@ from lifecycle.clock import rfc3339
 from lifecycle.db import Connection, Database
 from lifecycle.ledger import recording
 from lifecycle.ledger.entry import Entry
-from lifecycle.notifications import events, replay_store, rules, standard_webhooks, store, targets_store
+from lifecycle.notifications import events, rules, standard_webhooks, store, targets_store
 from lifecycle.notifications.mail import Mail, Post
 from lifecycle.notifications.model import Channel, Noted, Outcome, State, Verdict, WebhookState
 from lifecycle.notifications.rules import Patience
@@ -84,8 +84,13 @@ async def note(db: Database, mark: Mark, verdict: Verdict, patience: Patience, *
     Raises:
         DatabaseDownError: it is not known whether it was written; doing so again is safe.
     """
+    found = await store.find(db, mark.delivery)
+    if found is None:
+        return Noted()
 
     async def work(connection: Connection) -> Noted:
+        # The webhook before the delivery, as everybody who takes both.
+        hook = None if verdict.outcome is Outcome.BUSY else await _locked_hook(connection, found)
         row = await store.locked(connection, mark.delivery)
         if row is None:
             return Noted()
@@ -97,20 +102,14 @@ async def note(db: Database, mark: Mark, verdict: Verdict, patience: Patience, *
             again_at = await _next_turn(connection, row, mark, verdict)
             return await _settle(connection, row, verdict, State.PENDING, row.last_error, again_at)
         if verdict.outcome is Outcome.ENDED:
-            state = State.HELD if verdict.detail == store.WHILE_DISABLED else State.FAILED
-            return await _settle(connection, row, verdict, state, verdict.detail, None)
+            return await _end(connection, row, verdict, hook)
         if verdict.outcome is Outcome.DELIVERED:
-            if row.channel is Channel.WEBHOOK:
-                await targets_store.note_success(connection, row.target)
+            if hook is not None:
+                await targets_store.note_success(connection, hook.id)
             return await _settle(connection, row, verdict, State.DELIVERED, "", None)
-        failures = row.failures + 1
-        next_at = rules.next_attempt(verdict, patience, failures=failures, since=row.since, jitter=mark.jitter)
-        state = State.FAILED if next_at is None else State.PENDING
-        given_up = _GIVEN_UP.format(count=row.attempts + 1, why=verdict.detail)
-        was_only_tried = verdict.last and not row.failures
-        error = verdict.detail if next_at or was_only_tried else given_up
-        noted = await _settle(connection, row, verdict, state, error, next_at)
-        others = await _blame(connection, row, verdict, patience, is_over=next_at is None, mail=mail)
+        next_at = rules.next_attempt(verdict, patience, failures=row.failures + 1, since=row.since, jitter=mark.jitter)
+        noted = await _fail(connection, row, verdict, next_at)
+        others = await _blame(connection, row, verdict, patience, hook, is_over=next_at is None, mail=mail)
         return noted.model_copy(update={"others": others})
 
     return await db.transaction(work)
@@ -136,7 +135,7 @@ async def _posted(outside: Outside, row: Delivery, now: datetime, *, asked: bool
         return _verdict(Said(Outcome.ENDED, _REMOVED))
     is_enabled = hook.state is WebhookState.ENABLED
     if not is_enabled and row.event_type != events.TEST:
-        return _verdict(Said(Outcome.ENDED, store.WHILE_DISABLED))
+        return Verdict(outcome=Outcome.ENDED, at=now, disabled=True)
     if hook.resting_until is not None and now < hook.resting_until and not asked:
         rest = hook.resting_until - now
         return Verdict(outcome=Outcome.BUSY, at=now, seconds_each=rest.total_seconds(), not_before=hook.resting_until)
@@ -174,13 +173,19 @@ def _busy(turn: Turn) -> Verdict:
 
 
 async def _next_turn(connection: Connection, row: Delivery, mark: Mark, verdict: Verdict) -> datetime:
-    backlog = await replay_store.count_waiting(connection, row.target)
+    backlog = await store.backlog(connection, row)
     at_once = AT_ONCE if row.channel is Channel.WEBHOOK else _MAILS_AT_ONCE
     return rules.next_turn(verdict, waits=mark.waits, backlog=backlog, at_once=at_once, jitter=mark.jitter)
 
 
 async def _project(db: Database, row: Delivery) -> str:
     return "" if row.project is None else await store.project_name(db, row.project)
+
+
+async def _locked_hook(connection: Connection, row: Delivery) -> Webhook | None:
+    if row.channel is not Channel.WEBHOOK:
+        return None
+    return await targets_store.locked_webhook(connection, row.target, workspace=row.workspace)
 
 
 async def _settle(
@@ -198,14 +203,35 @@ async def _settle(
     return Noted(generation=generation, again_at=next_at)
 
 
+async def _end(connection: Connection, row: Delivery, verdict: Verdict, hook: Webhook | None) -> Noted:
+    """Try it no more; when its webhook is disabled, until somebody wants it sent."""
+    if not verdict.disabled or hook is None:
+        return await _settle(connection, row, verdict, State.FAILED, verdict.detail or _REMOVED, None)
+    if hook.state is WebhookState.ENABLED:  # since it was looked at
+        return await _settle(connection, row, verdict, State.PENDING, row.last_error, verdict.at)
+    return await _settle(connection, row, verdict, State.HELD, store.WHILE_DISABLED, None)
+
+
+async def _fail(connection: Connection, row: Delivery, verdict: Verdict, next_at: datetime | None) -> Noted:
+    state = State.FAILED if next_at is None else State.PENDING
+    given_up = _GIVEN_UP.format(count=row.attempts + 1, why=verdict.detail)
+    was_only_tried = verdict.last and not row.failures
+    error = verdict.detail if next_at or was_only_tried else given_up
+    return await _settle(connection, row, verdict, state, error, next_at)
+
+
 async def _blame(
-    connection: Connection, row: Delivery, verdict: Verdict, patience: Patience, *, is_over: bool, mail: bool
+    connection: Connection,
+    row: Delivery,
+    verdict: Verdict,
+    patience: Patience,
+    hook: Webhook | None,
+    *,
+    is_over: bool,
+    mail: bool,
 ) -> Sequence[str]:
-    """Hold a failure against the webhook; disable it after too many. Returns the deliveries that tell of it."""
-    if row.channel is not Channel.WEBHOOK or verdict.ours:
-        return ()
-    hook = await targets_store.locked_webhook(connection, row.target, workspace=row.workspace)
-    if hook is None or hook.state is not WebhookState.ENABLED:
+    """Hold a failure against a locked webhook; disable it after too many. Returns the deliveries that tell of it."""
+    if verdict.ours or hook is None or hook.state is not WebhookState.ENABLED:
         return ()
     since = hook.failing_since or verdict.at
     resting_until = rules.rest_until(failing_since=since, now=verdict.at)

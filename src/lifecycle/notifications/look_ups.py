@@ -3,6 +3,9 @@
 The system's look-up cannot be broken off: its thread stays until the system gives up, which can take minutes. So each
 one has a thread of its own, of which there are few in all and very few for one owner, and a name is looked up once at
 a time for all of its owner's messages. Whoever would be one too many is told at once, and comes back.
+
+One owner alone holds up nobody. Eight whose names all hang fill every place: then names of others wait as well, until
+the system gives up on one.
 """
 
 import asyncio
@@ -73,7 +76,7 @@ class LookUps:
             family: of the addresses.
 
         Raises:
-            LookUpsBusyError: too many are under way; it was not asked.
+            LookUpsBusyError: too many are under way, or there are no more threads; it was not asked.
             OSError: it has none.
             UnicodeError: it cannot be a name.
         """
@@ -85,7 +88,12 @@ class LookUps:
                 raise LookUpsBusyError
             running = self._running[wanted] = asyncio.get_running_loop().create_future()
             # A daemon: a look-up that hangs does not keep the process from ending.
-            Thread(target=self._work, args=(wanted, running), name="webhook-dns", daemon=True).start()
+            thread = Thread(target=self._work, args=(wanted, running), name="webhook-dns", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no more threads
+                del self._running[wanted]
+                raise LookUpsBusyError from error
         return await asyncio.shield(running)
 
     def _work(self, wanted: _Wanted, running: asyncio.Future[Sequence[Address]]) -> None:

@@ -70,8 +70,8 @@ class Resent(Durable):
     webhook: str = ""
 
 
-class Lost(Durable):
-    """A delivery that is due and of which the engine seems to know nothing."""
+class Due(Durable):
+    """A delivery that is to be attempted, and the generation that counts."""
 
     delivery: str
     generation: int
@@ -97,7 +97,7 @@ class Replay(Durable):
 class Replayed(Durable):
     """One batch of what was missed. `after`: the position behind which there is more; none when that was all."""
 
-    deliveries: tuple[Lost, ...] = ()
+    deliveries: tuple[Due, ...] = ()
     after: int | None = None
     refused: str = ""
 
@@ -119,6 +119,7 @@ class Verdict(Durable):
         retry_after_seconds: how long the target asked to be left alone.
         ours: the failure is ours; the target is not to blame.
         last: no other attempt follows.
+        disabled: it was not tried, because its webhook is disabled.
         seconds_each: how long others of this target took of late, when this one did not have its turn.
         not_before: until when the target is left alone.
     """
@@ -131,6 +132,7 @@ class Verdict(Durable):
     retry_after_seconds: float | None = None
     ours: bool = False
     last: bool = False
+    disabled: bool = False
     seconds_each: float = 0
     not_before: datetime | None = None
 
@@ -150,6 +152,6 @@ class Noted(Durable):
 
 
 class Found(Durable):
-    """What one look at the deliveries showed."""
+    """What one look at the deliveries showed. `lost`: due, and the engine seems to know nothing of them."""
 
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[Due, ...] = ()

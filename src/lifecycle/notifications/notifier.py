@@ -43,8 +43,8 @@ from lifecycle.notifications.rules import Patience
 _LOST_AFTER = timedelta(minutes=2)
 _BATCH = 500
 _REPLAYED_AT_ONCE = 200
-# So many a second, that they do not all ask for a turn at once. A whole batch is on its way within the time after which
-# a delivery counts as lost.
+# So many a second, that they do not all ask for a turn at once. Each batch is due when it begins again, and all of it
+# is on its way within the time after which a delivery counts as lost.
 _REPLAY_SPACING = timedelta(milliseconds=20)
 
 notifier = VirtualObject(
@@ -97,13 +97,13 @@ async def resend(ctx: Context, message: Resend) -> Resent:
 
 @outbox.handler()
 async def replay(ctx: Context, message: Replay) -> None:
-    """Deliver again what a webhook has missed, in batches; asking twice sends nothing twice."""
+    """Deliver again what a webhook has missed, in batches; what was delivered or is on its way is left alone."""
     begun = await ctx.run_typed("revive-missed", _revive_missed, policies.DATABASE.options(Replayed), message=message)
     if begun.refused:
         raise LifecycleError(Code(begun.refused), webhook=message.webhook)
     for number, one in enumerate(begun.deliveries):
         wake = Wake(generation=one.generation, asked=message.after == 0 and number == 0)
-        ctx.object_send(deliver, one.delivery, wake, send_delay=_REPLAY_SPACING * number)
+        ctx.object_send(deliver, one.delivery, wake, send_delay=_REPLAY_SPACING * number or None)
     if begun.after is not None:
         more = message.model_copy(update={"after": begun.after})
         ctx.service_send(replay, more, send_delay=_REPLAY_SPACING * len(begun.deliveries))
@@ -140,17 +140,23 @@ async def _note(mark: Mark, verdict: Verdict) -> Noted:
 
 
 async def _revive(message: Resend) -> Resent:
-    async def work(connection: Connection) -> Resent:
-        row = await store.locked(connection, message.delivery)
-        if row is None or row.workspace != message.actor.workspace:
-            return Resent(generation=0, refused=Code.DELIVERY_NOT_FOUND.value)
-        if row.channel is Channel.WEBHOOK:
-            hook = await targets_store.locked_webhook(connection, row.target, workspace=row.workspace)
-            if hook is None or (hook.state is not WebhookState.ENABLED and row.event_type != events.TEST):
-                return Resent(generation=0, refused=Code.WEBHOOK_DISABLED.value, webhook=row.target)
-        return Resent(generation=await store.revive(connection, row, message.now))
+    db, not_found = resources.current().db, Resent(generation=0, refused=Code.DELIVERY_NOT_FOUND.value)
+    found = await store.find(db, message.delivery, workspace=message.actor.workspace)
+    if found is None:
+        return not_found
 
-    return await resources.current().db.transaction(work)
+    async def work(connection: Connection) -> Resent:
+        # The webhook before the delivery, as everybody who takes both.
+        if found.channel is Channel.WEBHOOK:
+            hook = await targets_store.locked_webhook(connection, found.target, workspace=found.workspace)
+            if hook is None or (hook.state is not WebhookState.ENABLED and found.event_type != events.TEST):
+                return Resent(generation=0, refused=Code.WEBHOOK_DISABLED.value, webhook=found.target)
+        row = await store.locked(connection, found.id)
+        if row is None:
+            return not_found
+        return Resent(generation=await store.revive(connection, row, since=message.now, due=clock.now()))
+
+    return await db.transaction(work)
 
 
 async def _revive_missed(message: Replay) -> Replayed:
@@ -161,7 +167,7 @@ async def _revive_missed(message: Replay) -> Replayed:
         if hook is None or hook.state is not WebhookState.ENABLED:
             return Replayed(refused=Code.WEBHOOK_DISABLED.value)
         begun, after = await replay_store.revive_missed(
-            connection, missed, now=message.now, after=message.after, limit=_REPLAYED_AT_ONCE
+            connection, missed, due=clock.now(), after=message.after, limit=_REPLAYED_AT_ONCE
         )
         return Replayed(deliveries=tuple(begun), after=after)
 

@@ -1,18 +1,20 @@
-"""SQL: what a target has missed, and how much waits for it."""
+"""SQL: what a webhook has missed."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from lifecycle.db import Connection, Database
-from lifecycle.notifications.model import Lost, State
-from lifecycle.notifications.store import locked, revive
-
-_MOST_COUNTED = 5000
+from lifecycle.notifications import events
+from lifecycle.notifications.model import Due, State
 
 
 class Missed(NamedTuple):
-    """Which deliveries to a webhook are to be sent again: in these states, and written within this time."""
+    """Which deliveries to a webhook are to be sent again: in these states, and written within this time; no tests.
+
+    Attributes:
+        until: when somebody asked.
+    """
 
     webhook: str
     states: tuple[State, ...]
@@ -24,64 +26,77 @@ async def count_missed(db: Database, missed: Missed) -> int:
     """How many those are."""
     row = await db.one(
         "SELECT COUNT(*) AS n FROM deliveries WHERE target = %s AND state IN (%s, %s) "
-        "AND created_at >= %s AND created_at < %s",
+        "AND created_at >= %s AND created_at < %s AND event_type <> %s",
         missed.webhook,
         *_both(missed.states),
         missed.since,
         missed.until,
+        events.TEST,
     )
     return int(row["n"]) if row else 0
 
 
 async def revive_missed(
-    connection: Connection, missed: Missed, *, now: datetime, after: int, limit: int
-) -> tuple[Sequence[Lost], int | None]:
+    connection: Connection, missed: Missed, *, due: datetime, after: int, limit: int
+) -> tuple[Sequence[Due], int | None]:
     """Have missed deliveries begin again, oldest first.
 
-    Repeating it with the same `now` finds those that it has begun, and changes nothing of them.
+    What has begun says so by its `since`, which is the end of the time asked for. So repeating it finds those that it
+    has begun, and changes nothing of them.
 
     Args:
-        connection: of a transaction.
+        connection: of a transaction that has locked the webhook.
         missed: which.
-        now: when somebody asked.
+        due: when they are to be attempted.
         after: the position of the last one that was looked at.
         limit: most of them.
 
     Returns:
         The deliveries, and the position of the last one; None when there are no more.
     """
-    # Found without locks, and locked one by one: what is on its way to the same webhook is not held up.
+    last, is_more = await _last(connection, missed, after=after, limit=limit)
+    await connection.execute(
+        "UPDATE deliveries SET state = 'pending', failures = 0, last_error = '', since = %s, next_attempt_at = %s, "
+        "generation = generation + 1 WHERE target = %s AND state IN (%s, %s) AND position > %s AND position <= %s "
+        "AND created_at >= %s AND created_at < %s AND event_type <> %s",
+        missed.until,
+        due,
+        missed.webhook,
+        *_both(missed.states),
+        after,
+        last,
+        missed.since,
+        missed.until,
+        events.TEST,
+    )
+    begun = await connection.all(
+        "SELECT id, generation FROM deliveries WHERE target = %s AND state = 'pending' AND position > %s "
+        "AND position <= %s AND created_at >= %s AND since = %s ORDER BY position",
+        missed.webhook,
+        after,
+        last,
+        missed.since,
+        missed.until,
+    )
+    return [Due(delivery=row["id"], generation=row["generation"]) for row in begun], last if is_more else None
+
+
+async def _last(connection: Connection, missed: Missed, *, after: int, limit: int) -> tuple[int, bool]:
+    """The position of the last one of a batch, and whether there may be more behind it."""
     rows = await connection.all(
-        "SELECT id, position FROM deliveries WHERE target = %s AND state IN (%s, %s, 'pending') AND position > %s "
-        "AND created_at >= %s AND created_at < %s AND (state <> 'pending' OR since = %s) ORDER BY position LIMIT %s",
+        "SELECT position FROM deliveries WHERE target = %s AND state IN (%s, %s, 'pending') AND position > %s "
+        "AND created_at >= %s AND created_at < %s AND event_type <> %s AND (state <> 'pending' OR since = %s) "
+        "ORDER BY position LIMIT %s",
         missed.webhook,
         *_both(missed.states),
         after,
         missed.since,
         missed.until,
-        now,
+        events.TEST,
+        missed.until,
         limit,
     )
-    begun = []
-    for found in rows:
-        row = await locked(connection, found["id"])
-        if row is None:
-            continue
-        if row.state in missed.states:
-            begun.append(Lost(delivery=row.id, generation=await revive(connection, row, now)))
-        elif row.state is State.PENDING and row.since == now:
-            begun.append(Lost(delivery=row.id, generation=row.generation))
-    return begun, int(rows[-1]["position"]) if len(rows) == limit else None
-
-
-async def count_waiting(connection: Connection, target: str) -> int:
-    """How many deliveries wait for a target; some thousands at most."""
-    row = await connection.one(
-        "SELECT COUNT(*) AS n FROM (SELECT 1 FROM deliveries WHERE target = %s AND state = 'pending' LIMIT %s) AS some",
-        target,
-        _MOST_COUNTED,
-    )
-    return int(row["n"]) if row else 0
+    return (int(rows[-1]["position"]) if rows else after), len(rows) == limit
 
 
 def _both(states: Sequence[State]) -> tuple[str, str]:

@@ -12,26 +12,13 @@ from typing import Any, NamedTuple
 from lifecycle import ids
 from lifecycle.db import Connection, Database, Row
 from lifecycle.ledger.entry import Entry
-from lifecycle.notifications import events
-from lifecycle.notifications.mail import is_address
-from lifecycle.notifications.model import Channel, Lost, Outcome, State, Verdict, WebhookState
+from lifecycle.notifications import events, targets_store
+from lifecycle.notifications.model import Channel, Due, Outcome, State, Verdict
+from lifecycle.notifications.targets_store import Target
 
 WHILE_DISABLED = "The webhook was disabled."
 _LONGEST_ERROR = 500
-
-
-class Target(NamedTuple):
-    """Somebody who may want to be told: the id of a webhook, or an address.
-
-    Attributes:
-        is_off: a webhook that is disabled; what it misses is kept for it.
-    """
-
-    workspace: str
-    channel: Channel
-    name: str
-    patterns: tuple[str, ...]
-    is_off: bool = False
+_MOST_COUNTED = 5000
 
 
 class Delivery(NamedTuple):
@@ -112,7 +99,7 @@ async def enqueue(
     )
     for row in rows:
         found[row["event_id"]] = (*found.get(row["event_id"], ()), row["id"])
-    targets = await _targets(connection, {entry.workspace for entry in notable.values()}, mail=mail)
+    targets = await targets_store.targets(connection, {entry.workspace for entry in notable.values()}, mail=mail)
     if targets:
         known = await connection.all(
             "SELECT audit_log.id FROM audit_log "
@@ -121,6 +108,10 @@ async def enqueue(
             json.dumps(list(notable)),
         )
         fresh = [entry for key, entry in notable.items() if key not in {row["id"] for row in known}]
+        if fresh:
+            # Whoever enables it waits until this is written: nothing is held by a webhook that was enabled before.
+            disabled = {one.name for one in targets if one.is_off and await _is_off(connection, one)}
+            targets = [one._replace(is_off=one.name in disabled) for one in targets]
         for row_ in (new for entry in fresh for new in _wanted(entry, targets, now)):
             await insert(connection, row_)
             found[row_.event_id] = (*found.get(row_.event_id, ()), row_.id)
@@ -257,23 +248,30 @@ async def settle(
     return row.generation + 1
 
 
-async def revive(connection: Connection, row: Delivery, now: datetime) -> int:
-    """Have a locked delivery begin again; returns its new generation."""
+async def revive(connection: Connection, row: Delivery, *, since: datetime, due: datetime) -> int:
+    """Have a locked delivery begin again; returns its new generation.
+
+    Args:
+        connection: of a transaction.
+        row: the delivery.
+        since: when somebody asked.
+        due: when it is to be attempted.
+    """
     await connection.execute(
-        "UPDATE deliveries SET state = %s, failures = 0, since = %s, next_attempt_at = %s, "
+        "UPDATE deliveries SET state = %s, failures = 0, last_error = '', since = %s, next_attempt_at = %s, "
         "generation = generation + 1 WHERE id = %s",
         State.PENDING.value,
-        now,
-        now,
+        since,
+        due,
         row.id,
     )
     return row.generation + 1
 
 
-async def lost(db: Database, *, before: datetime, now: datetime, limit: int) -> Sequence[Lost]:
+async def lost(db: Database, *, before: datetime, now: datetime, limit: int) -> Sequence[Due]:
     """Deliveries whose attempt was due long ago; each is given once in a while."""
 
-    async def work(connection: Connection) -> Sequence[Lost]:
+    async def work(connection: Connection) -> Sequence[Due]:
         rows = await connection.all(
             "SELECT id, generation FROM deliveries WHERE next_attempt_at < %s ORDER BY next_attempt_at LIMIT %s "
             "FOR UPDATE",
@@ -282,7 +280,7 @@ async def lost(db: Database, *, before: datetime, now: datetime, limit: int) -> 
         )
         for row in rows:
             await connection.execute("UPDATE deliveries SET next_attempt_at = %s WHERE id = %s", now, row["id"])
-        return [Lost(delivery=row["id"], generation=row["generation"]) for row in rows]
+        return [Due(delivery=row["id"], generation=row["generation"]) for row in rows]
 
     return await db.transaction(work)
 
@@ -303,6 +301,19 @@ async def count_waiting(db: Database) -> dict[Channel, tuple[int, int]]:
     return {Channel(row["channel"]): (int(row["n"]), int(row["failing"])) for row in rows}
 
 
+async def backlog(connection: Connection, row: Delivery) -> int:
+    """How many deliveries wait for the same turns: of its webhook, or mail of its workspace; some thousands at most."""
+    found = await connection.one(
+        "SELECT COUNT(*) AS n FROM (SELECT 1 FROM deliveries WHERE target = %s AND state = 'pending' LIMIT %s) AS some"
+        if row.channel is Channel.WEBHOOK
+        else "SELECT COUNT(*) AS n FROM (SELECT 1 FROM deliveries WHERE workspace_id = %s AND state = 'pending' "
+        "AND channel = 'mail' LIMIT %s) AS some",
+        row.target if row.channel is Channel.WEBHOOK else row.workspace,
+        _MOST_COUNTED,
+    )
+    return int(found["n"]) if found else 0
+
+
 async def project_name(db: Database, project: str) -> str:
     """What people call a project; its id once nobody knows it."""
     row = await db.one(
@@ -314,53 +325,8 @@ async def project_name(db: Database, project: str) -> str:
     return str(row["name"]) if row and row["name"] else project
 
 
-async def _targets(connection: Connection, workspaces: set[str], *, mail: bool) -> Sequence[Target]:
-    wanted = json.dumps(sorted(workspaces))
-    rows = await connection.all(
-        "SELECT webhooks.workspace_id, webhooks.id, webhooks.events, webhooks.state FROM webhooks "
-        "JOIN JSON_TABLE(%s, '$[*]' COLUMNS (id VARCHAR(40) PATH '$')) AS wanted "
-        "ON webhooks.workspace_id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin "
-        "ORDER BY webhooks.id",
-        wanted,
-    )
-    found = [
-        Target(
-            row["workspace_id"],
-            Channel.WEBHOOK,
-            row["id"],
-            tuple(json.loads(row["events"])),
-            is_off=row["state"] != WebhookState.ENABLED.value,
-        )
-        for row in rows
-    ]
-    if not mail:
-        return found
-    rows = await connection.all(
-        "SELECT recipients.workspace_id, recipients.address, recipients.events FROM recipients "
-        "JOIN JSON_TABLE(%s, '$[*]' COLUMNS (id VARCHAR(40) PATH '$')) AS wanted "
-        "ON recipients.workspace_id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin",
-        wanted,
-    )
-    chosen = {(row["workspace_id"], row["address"]): tuple(json.loads(row["events"])) for row in rows}
-    rows = await connection.all(
-        "SELECT DISTINCT api_keys.workspace_id, api_keys.person FROM api_keys "
-        "JOIN JSON_TABLE(%s, '$[*]' COLUMNS (id VARCHAR(40) PATH '$')) AS wanted "
-        "ON api_keys.workspace_id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin "
-        "WHERE api_keys.role = 'administrator' AND api_keys.revoked_at IS NULL AND api_keys.person LIKE '%%@%%'",
-        wanted,
-    )
-    by_default = {
-        (row["workspace_id"], row["person"].lower()): tuple(events.BY_DEFAULT)
-        for row in rows
-        if is_address(row["person"])
-    }
-    return [
-        *found,
-        *(
-            Target(workspace, Channel.MAIL, address, patterns)
-            for (workspace, address), patterns in sorted({**by_default, **chosen}.items())
-        ),
-    ]
+async def _is_off(connection: Connection, target: Target) -> bool:
+    return not await targets_store.is_enabled(connection, target.name)
 
 
 def _wanted(entry: Entry, targets: Sequence[Target], now: datetime) -> Iterator[Delivery]:

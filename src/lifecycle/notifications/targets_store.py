@@ -7,7 +7,22 @@ from typing import NamedTuple
 
 from lifecycle.db import Connection, Database, Row
 from lifecycle.notifications import events
-from lifecycle.notifications.model import WebhookState
+from lifecycle.notifications.mail import is_address
+from lifecycle.notifications.model import Channel, WebhookState
+
+
+class Target(NamedTuple):
+    """Somebody who may want to be told: the id of a webhook, or an address.
+
+    Attributes:
+        is_off: a webhook that is disabled; what it misses is kept for it.
+    """
+
+    workspace: str
+    channel: Channel
+    name: str
+    patterns: tuple[str, ...]
+    is_off: bool = False
 
 
 class Webhook(NamedTuple):
@@ -196,6 +211,62 @@ async def workspace_called(db: Database, name: str) -> str | None:
     """The id of the workspace with this name."""
     row = await db.one("SELECT id FROM workspaces WHERE name = %s", name)
     return None if row is None else str(row["id"])
+
+
+async def targets(connection: Connection, workspaces: set[str], *, mail: bool) -> Sequence[Target]:
+    """Whom events of these workspaces may be told to: webhooks, and people if mail can be sent."""
+    wanted = json.dumps(sorted(workspaces))
+    rows = await connection.all(
+        "SELECT webhooks.workspace_id, webhooks.id, webhooks.events, webhooks.state FROM webhooks "
+        "JOIN JSON_TABLE(%s, '$[*]' COLUMNS (id VARCHAR(40) PATH '$')) AS wanted "
+        "ON webhooks.workspace_id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin "
+        "ORDER BY webhooks.id",
+        wanted,
+    )
+    found = [
+        Target(
+            row["workspace_id"],
+            Channel.WEBHOOK,
+            row["id"],
+            tuple(json.loads(row["events"])),
+            is_off=row["state"] != WebhookState.ENABLED.value,
+        )
+        for row in rows
+    ]
+    if not mail:
+        return found
+    rows = await connection.all(
+        "SELECT recipients.workspace_id, recipients.address, recipients.events FROM recipients "
+        "JOIN JSON_TABLE(%s, '$[*]' COLUMNS (id VARCHAR(40) PATH '$')) AS wanted "
+        "ON recipients.workspace_id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin",
+        wanted,
+    )
+    chosen = {(row["workspace_id"], row["address"]): tuple(json.loads(row["events"])) for row in rows}
+    rows = await connection.all(
+        "SELECT DISTINCT api_keys.workspace_id, api_keys.person FROM api_keys "
+        "JOIN JSON_TABLE(%s, '$[*]' COLUMNS (id VARCHAR(40) PATH '$')) AS wanted "
+        "ON api_keys.workspace_id = CONVERT(wanted.id USING utf8mb4) COLLATE utf8mb4_bin "
+        "WHERE api_keys.role = 'administrator' AND api_keys.revoked_at IS NULL AND api_keys.person LIKE '%%@%%'",
+        wanted,
+    )
+    by_default = {
+        (row["workspace_id"], row["person"].lower()): tuple(events.BY_DEFAULT)
+        for row in rows
+        if is_address(row["person"])
+    }
+    return [
+        *found,
+        *(
+            Target(workspace, Channel.MAIL, address, patterns)
+            for (workspace, address), patterns in sorted({**by_default, **chosen}.items())
+        ),
+    ]
+
+
+async def is_enabled(connection: Connection, webhook: str) -> bool:
+    """Whether a webhook is sent to, which nobody changes until the end of the transaction."""
+    row = await connection.one("SELECT state FROM webhooks WHERE id = %s LOCK IN SHARE MODE", webhook)
+    return row is not None and row["state"] == WebhookState.ENABLED.value
 
 
 def _webhook(row: Row) -> Webhook:

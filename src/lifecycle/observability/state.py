@@ -91,10 +91,14 @@ async def ask(part: str, up: Gauge, work: Awaitable[None]) -> None:
     except (TimeoutError, DatabaseDownError, EngineDownError, LifecycleError):
         up.labels(part).set(0)
     except Exception as error:  # noqa: BLE001  such as a database without our tables: the others still have their say
-        _log.warning("%s could not be asked for metrics: %s: %s", part, type(error).__name__, error)
+        _warn(part, error)
         up.labels(part).set(0)
     else:
         up.labels(part).set(1)
+
+
+def _warn(part: str, error: Exception) -> None:
+    _log.warning("%s could not be asked for metrics: %s: %s", part, type(error).__name__, error)
 
 
 async def actions(db: Database, registry: CollectorRegistry, *, overdue_after: timedelta, now: datetime) -> None:
@@ -221,8 +225,8 @@ async def rate_limits(authorities: Authorities, registry: CollectorRegistry) -> 
 async def gateway(gateway: Gateway, db: Database, registry: CollectorRegistry) -> None:
     """Whether the gateway of this machine answers, and how far it is behind the database when that answers too."""
     # First the database: what changes in between is newer in the gateway, and not behind.
-    wanted = await _or_none(_generations.of(db))
-    served = await _or_none(gateway.generations())
+    wanted = await _or_none("routes", _generations.of(db))
+    served = await _or_none("gateway", gateway.generations())
     up = Gauge("lifecycle_gateway_up", "Whether the gateway of this worker answers.", registry=registry)
     up.set(served is not None)
     if wanted is None or served is None:
@@ -238,12 +242,15 @@ async def gateway(gateway: Gateway, db: Database, registry: CollectorRegistry) -
     projects.set(sum(one > 0 for one in behind))
 
 
-async def _or_none(work: Awaitable[T]) -> T | None:
-    """What it gives; None when it is down, or does not answer within three seconds."""
+async def _or_none(part: str, work: Awaitable[T]) -> T | None:
+    """What it gives; None when it is down, fails, or does not answer within three seconds."""
     try:
         async with asyncio.timeout(PATIENCE.total_seconds()):
             return await work
     except (TimeoutError, DatabaseDownError, GatewayDownError):
+        return None
+    except Exception as error:  # noqa: BLE001  as in `ask`
+        _warn(part, error)
         return None
 
 

@@ -1,6 +1,6 @@
 """What the reconciler finds, and whom it has told of it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,10 +25,18 @@ class Finding(Durable):
     untold: bool = False
 
 
-class News(NamedTuple):
-    """What people are to be told of now, as action and finding; the findings as they are remembered; what is left."""
+class Told(NamedTuple):
+    """What a workspace is told: that a finding came, or is gone."""
 
-    told: Sequence[tuple[str, Finding]]
+    action: str
+    workspace: str
+    finding: Finding
+
+
+class News(NamedTuple):
+    """What people are to be told of now; the findings as they are remembered; what is left."""
+
+    told: Sequence[Told]
     findings: tuple[Finding, ...]
     cleared: tuple[Finding, ...]
 
@@ -51,16 +59,18 @@ def news(
     def can_be_told(one: Finding) -> bool:
         return bool(one.workspace or operators)
 
+    def tell(action: str, some: Iterable[Finding]) -> Iterator[Told]:
+        for one in some:
+            if workspace := one.workspace or operators:
+                yield Told(action, workspace, one)
+
     told = {(one.kind, one.subject): one for one in former if not one.untold}
     present = {(one.kind, one.subject): one for one in found}
     raised = {key: present[key] for key in sorted(present.keys() - told.keys())}
     gone = [told[key] for key in sorted(told.keys() - present.keys())]
     untold = {key for key, one in raised.items() if not can_be_told(one)}
     return News(
-        told=[
-            *(("alarm.raised", one) for key, one in raised.items() if key not in untold),
-            *(("alarm.cleared", one) for one in gone if can_be_told(one)),
-        ],
+        told=[*tell("alarm.raised", raised.values()), *tell("alarm.cleared", gone)],
         findings=tuple(one.model_copy(update={"untold": (one.kind, one.subject) in untold}) for one in found),
         cleared=tuple(one for one in gone if operators_unknown and not can_be_told(one)),
     )

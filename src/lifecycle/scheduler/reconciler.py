@@ -48,7 +48,7 @@ from lifecycle.notifications import targets_store
 from lifecycle.notifications.notifier import upkeep as deliveries_upkeep
 from lifecycle.resources import Resources
 from lifecycle.scheduler import alarms
-from lifecycle.scheduler.alarms import Finding
+from lifecycle.scheduler.alarms import Finding, Told
 from lifecycle.scheduler.model import Wake
 from lifecycle.scheduler.projects import expire, resume_purge
 
@@ -56,6 +56,7 @@ _log = logging.getLogger(__name__)
 
 KEY = "reconciler"
 STATE = "reconciler"
+RUNNING_OUT = "certificate_running_out"
 _STUCK_AFTER_RETRIES = 5
 # A loop that has not swept for this many intervals is taken for dead and started anew.
 _DEAD_AFTER_INTERVALS = 3
@@ -154,10 +155,8 @@ async def sweep(ctx: ObjectContext, wake: Wake) -> None:
     seen = tuple(
         new.model_copy(update={"since": since.get((new.kind, new.subject), new.since)}) for new in look.findings
     )
-    # What could not be looked at stays as it was.
-    findings = seen if look.complete else (*(one for one in state.findings if one.kind != seen[0].kind), *seen)
     told = alarms.news(
-        findings,
+        (*not_looked_at(look, state.findings), *seen),
         (*state.cleared, *state.findings),
         operators=look.operators,
         operators_unknown=look.operators_unknown,
@@ -212,15 +211,23 @@ def still_lost(lost: Sequence[LostIssuance], before: Sequence[Finding]) -> Seque
     return [one for one in lost if workflow_key(one.issuance, one.run) in seen]
 
 
-def _announce(ctx: ObjectContext, state: ReconcilerState, told: Sequence[tuple[str, Finding]], look: Look) -> int:
+def not_looked_at(look: Look, before: Sequence[Finding]) -> Sequence[Finding]:
+    """Of the findings of before, those that stay as they were: whether they are gone could not be seen."""
+    if not look.complete:
+        seen = {one.kind for one in look.findings}
+        return [one for one in before if one.kind not in seen]
+    return [one for one in before if one.kind == RUNNING_OUT and look.certificates.lives_unknown]
+
+
+def _announce(ctx: ObjectContext, state: ReconcilerState, told: Sequence[Told], look: Look) -> int:
     """Record what is new and what is gone; returns the last sequence number used."""
     sequence = state.sequence
-    for action, finding in told:
+    for action, workspace, finding in told:
         sequence += 1
         entry = Entry(
             id=f"{KEY}.{sequence}",
             sequence=sequence,
-            workspace=finding.workspace or look.operators or "",
+            workspace=workspace,
             project=finding.subject if ids.is_project_id(finding.subject) else None,
             action=action,
             at=look.now,
@@ -336,7 +343,7 @@ def _certificate_findings(troubles: Troubles, now: datetime) -> list[Finding]:
             for one in troubles.lost
         ),
         *(
-            about(one, "certificate_running_out", one.detail, "See 'lifecycle cert show', and mend what it says.")
+            about(one, RUNNING_OUT, one.detail, "See 'lifecycle cert show', and mend what it says.")
             for one in troubles.running_out
         ),
     ]

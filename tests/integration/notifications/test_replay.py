@@ -8,12 +8,14 @@ import pytest
 from aiohttp import web
 
 from lifecycle import clock
-from lifecycle.db import Database
+from lifecycle.db import Connection, Database
 from lifecycle.dev.stack import WORKSPACE
 from lifecycle.ledger.entry import Entry
-from lifecycle.notifications import replay_store, store
-from lifecycle.notifications.model import Channel, State
+from lifecycle.notifications import attempts, replay_store, store
+from lifecycle.notifications.attempts import Mark
+from lifecycle.notifications.model import Channel, Outcome, State, Verdict
 from lifecycle.notifications.replay_store import Missed
+from lifecycle.notifications.rules import Patience
 from tests.integration.notifications.conftest import Post, Shown
 from tests.support.inside import workspace_named
 from tests.support.mortal import quiet
@@ -48,13 +50,16 @@ async def test_what_came_while_a_webhook_was_disabled_is_sent_when_somebody_asks
 
 
 async def test_what_was_given_up_is_sent_again_from_a_moment_on(post: Post) -> None:
-    """After an outage one call sends all that failed since then, and nothing that is older or of another state."""
-    hook = await post.webhook("/outage", "webhook.test")
+    """After an outage one call sends all that failed since then, and nothing that is older, a test, or on its way."""
+    hook = await post.webhook("/outage", "project.created")
     post.receiver.answers["/outage"] = lambda: web.Response(status=410)
-    old = await post.until(await post.test(hook["id"]), "failed")
+    await post.api.project("outage-a")
+    (old,) = await eventually(lambda: _some(post, hook["id"], "failed", count=1), within=20)
     await post.api.patch(f"/v1/webhooks/{hook['id']}", {"enabled": True})
     since = clock.rfc3339(clock.now())
-    new = await post.until(await post.test(hook["id"]), "failed")
+    await post.api.project("outage-b")
+    new, _ = await eventually(lambda: _some(post, hook["id"], "failed", count=2), within=20)
+    tried = await post.until(await post.test(hook["id"]), "failed")
     await post.api.patch(f"/v1/webhooks/{hook['id']}", {"enabled": True})
     del post.receiver.answers["/outage"]
     held = await post.api.post(f"/v1/webhooks/{hook['id']}/replay", {"since": since, "state": "held"})
@@ -66,7 +71,8 @@ async def test_what_was_given_up_is_sent_again_from_a_moment_on(post: Post) -> N
     assert [held.body["deliveries"], failed.body["deliveries"]] == [0, 1]
     assert delivered["attempts"] == 2
     assert (await post.delivery(old["id"]))["state"] == "failed"
-    assert [one["id"] for one in await post.deliveries(hook["id"], since=since)] == [new["id"]]
+    assert (await post.delivery(tried["id"]))["state"] == "failed"
+    assert [one["id"] for one in await post.deliveries(hook["id"], since=since)] == [tried["id"], new["id"]]
     assert [one["id"] for one in await post.deliveries(hook["id"], until=since)] == [old["id"]]
     assert wrong.status == 422
 
@@ -96,10 +102,11 @@ async def test_many_are_begun_again_in_batches_and_each_once(post: Post) -> None
     workspace, now = await workspace_named(post.stack, WORKSPACE), clock.now()
     db = Database(post.stack.database.url, size=1, deadline=timedelta(seconds=10))
     missed = Missed("whk_many", (State.HELD,), now - timedelta(hours=1), now + timedelta(seconds=1))
+    due = now + timedelta(minutes=3)
 
     async def batch(after: int) -> tuple[list[tuple[str, int]], int | None]:
         begun, last = await db.transaction(
-            lambda connection: replay_store.revive_missed(connection, missed, now=now, after=after, limit=4)
+            lambda connection: replay_store.revive_missed(connection, missed, due=due, after=after, limit=4)
         )
         return [(one.delivery, one.generation) for one in begun], last
 
@@ -112,6 +119,7 @@ async def test_many_are_begun_again_in_batches_and_each_once(post: Post) -> None
         first, last = await batch(0)
         repeated = await batch(0)
         second, end = await batch(last or 0)
+        rows = await db.all("SELECT * FROM deliveries WHERE target = 'whk_many'")
     finally:
         await db.execute("DELETE FROM deliveries WHERE target = 'whk_many'")
         await db.close()
@@ -121,6 +129,76 @@ async def test_many_are_begun_again_in_batches_and_each_once(post: Post) -> None
     assert repeated == (first, last)
     assert {generation for _, generation in (*first, *second)} == {2}
     assert len({delivery for delivery, _ in (*first, *second)}) == 6
+    # A batch that comes late is not taken for lost, and what waits is not told as held.
+    assert {(one["next_attempt_at"], one["since"], one["last_error"]) for one in rows} == {(due, missed.until, "")}
+
+
+async def test_a_worker_killed_between_two_batches_sends_all_the_same(post: Post) -> None:
+    """However much was missed, all of it comes, and nothing is begun twice."""
+    hook = await post.webhook("/batches", "project.created")
+    db = Database(post.stack.database.url, size=1, deadline=timedelta(seconds=20))
+    now, workspace = clock.now() - timedelta(seconds=1), await workspace_named(post.stack, WORKSPACE)
+    entries = [Entry(id=f"batch.{n}", sequence=n, workspace=workspace, action="a", at=now) for n in range(203)]
+    held = [store.new(one, Channel.WEBHOOK, hook["id"], body=_OTHER, now=now, held=True) for one in entries]
+
+    async def write(connection: Connection) -> None:
+        for one in held:
+            await store.insert(connection, one)
+
+    async def delivered() -> list[int]:
+        rows = await db.all(
+            "SELECT attempts FROM deliveries WHERE target = %s AND state = 'delivered' AND generation = 3", hook["id"]
+        )
+        assert len(rows) == len(held), len(rows)
+        return [row["attempts"] for row in rows]
+
+    try:
+        await db.transaction(write)
+        asked = await post.api.post(f"/v1/webhooks/{hook['id']}/replay")
+        await eventually(lambda: post.receiver.at("/batches"), within=10)
+        with post.points.death_at("Outbox/replay/revive-missed", "after"):
+            await eventually(post.points.has_died, within=30)
+        attempts = await eventually(delivered, within=60)
+    finally:
+        await db.close()
+
+    assert asked.body["deliveries"] == len(held)
+    assert set(attempts) == {1}
+    assert {one.id for one in post.receiver.at("/batches")} == {one.id for one in held}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_nothing_is_held_by_a_webhook_that_was_enabled_meanwhile(post: Post, enabled: bool) -> None:
+    """What was seen while it was disabled counts only if it still is: nobody has to ask for what comes afterwards."""
+    hook = await post.webhook(f"/meanwhile-{enabled}", "project.created")
+    await post.api.patch(f"/v1/webhooks/{hook['id']}", {"enabled": False})
+    db = Database(post.stack.database.url, size=1, deadline=timedelta(seconds=10))
+    now, workspace = clock.now(), await workspace_named(post.stack, WORKSPACE)
+    patience = Patience(*[timedelta(seconds=1)] * 3)
+    seen, written = [
+        Entry(id=f"meanwhile.{enabled}.{n}", sequence=n, workspace=workspace, action="project.created", at=now)
+        for n in range(2)
+    ]
+    waiting = store.new(seen, Channel.WEBHOOK, hook["id"], body=_OTHER, now=now)
+
+    async def write(connection: Connection) -> None:
+        await connection.all("SELECT id FROM webhooks")  # from here on an ordinary read shows it as it is now
+        await post.api.patch(f"/v1/webhooks/{hook['id']}", {"enabled": enabled})
+        await store.enqueue(connection, [written], mail=False, now=now)
+
+    try:
+        await db.transaction(lambda connection: store.insert(connection, waiting))
+        await db.transaction(write)
+        verdict = Verdict(outcome=Outcome.ENDED, at=now, disabled=True)
+        noted = await attempts.note(db, Mark(waiting.id, 1, 0, 0.5), verdict, patience, mail=False)
+        rows = await db.all("SELECT state, next_attempt_at FROM deliveries WHERE target = %s", hook["id"])
+    finally:
+        await db.execute("DELETE FROM deliveries WHERE target = %s", hook["id"])
+        await db.close()
+
+    assert [row["state"] for row in rows] == ["pending" if enabled else "held"] * 2
+    assert (noted.again_at is not None) == enabled
+    assert {row["next_attempt_at"] is not None for row in rows} == {enabled}
 
 
 async def test_what_is_sent_again_begins_with_short_pauses(post: Post) -> None:
@@ -232,7 +310,7 @@ async def test_a_target_that_fails_is_left_alone_by_others_for_a_moment(post: Po
         entry = Entry(
             id="resting.1", sequence=1, workspace=await workspace_named(post.stack, WORKSPACE), action="a", at=rest
         )
-        row = store.new(entry, Channel.WEBHOOK, hook["id"], body='{"type": "other"}', now=clock.now() - _LONG)
+        row = store.new(entry, Channel.WEBHOOK, hook["id"], body=_OTHER, now=clock.now() - _LONG)
         await db.transaction(lambda connection: store.insert(connection, row))
         await asyncio.wait_for(post.until(row.id, "delivered"), 20)
     finally:
@@ -243,6 +321,7 @@ async def test_a_target_that_fails_is_left_alone_by_others_for_a_moment(post: Po
 
 
 _LONG = timedelta(minutes=10)
+_OTHER = '{"type": "other"}'
 
 
 async def _some(post: Post, target: str, state: str, *, count: int) -> list[Shown]:

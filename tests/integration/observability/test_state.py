@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from lifecycle import clock, ids, resources
 from lifecycle.certs.authorities import Authorities, Limit
@@ -132,9 +134,15 @@ async def test_mail_that_does_not_get_out_is_seen(bench: Workbench) -> None:
     async with unread(bench) as db:
         await db.execute("UPDATE deliveries SET failures = 3 WHERE id = %s", one.id)
         failed = await counted(db)
+        plan = await db.one(
+            "EXPLAIN SELECT channel, COUNT(*) AS n, SUM(failures > 0) AS failing FROM deliveries "
+            "WHERE next_attempt_at IS NOT NULL GROUP BY channel"
+        )
         await db.execute("DELETE FROM deliveries WHERE id = %s", one.id)
 
     assert (before, fresh, failed) == ((0, 0), (1, 0), (1, 1))
+    assert plan is not None
+    assert (plan["key"], "Using index" in plan["Extra"]) == ("deliveries_due", True)
 
 
 async def test_however_often_somebody_asks_the_list_of_actions_is_counted_once_in_five_seconds(
@@ -218,6 +226,22 @@ async def test_without_the_database_the_gateway_is_asked_all_the_same(bench: Wor
     assert [one.get_sample_value("lifecycle_gateway_up") for one in registries] == [1, 0]
     assert [one.get_sample_value("lifecycle_up", {"part": "database"}) for one in registries] == [0, 0]
     assert [one.get_sample_value("lifecycle_gateway_generation_lag") for one in registries] == [None, None]
+
+
+async def test_a_database_without_our_tables_hides_neither_the_gateway_nor_the_page(bench: Workbench) -> None:
+    """What nobody has foreseen is told as an outage of its part; the page of the worker is given all the same."""
+    available, registry = bench.resources, CollectorRegistry()
+    settings = bench.stack.settings()
+    url = urlsplit(settings.database_url.get_secret_value())._replace(path="/information_schema")
+    empty = resources.database(settings.model_copy(update={"database_url": SecretStr(urlunsplit(url))}))
+    try:
+        await state.of_worker(empty, available.authorities, available.gateway, registry, now=clock.now())
+    finally:
+        await empty.close()
+
+    assert registry.get_sample_value("lifecycle_gateway_up") == 1
+    assert registry.get_sample_value("lifecycle_up", {"part": "database"}) == 0
+    assert registry.get_sample_value("lifecycle_gateway_generation_lag") is None
 
 
 async def test_the_emptiest_bucket_of_a_limit_is_shown(bench: Workbench) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from ipaddress import ip_network
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -111,6 +111,22 @@ async def test_when_all_look_ups_are_taken_nobody_is_blamed_and_they_come_back()
         return []
 
     assert await eventually(found, within=5)
+
+
+async def test_a_name_that_got_no_thread_is_looked_up_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the machine has no more threads nobody is blamed, and no place stays taken."""
+
+    def none_left(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    look_ups = LookUps(lambda _host, _family: [Address(socket.AF_INET, "127.0.0.1")], at_once=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", none_left)
+        with pytest.raises(LookUpsBusyError):
+            await look_ups.addresses("hooks.example.com", owner="ws")
+
+    async with asyncio.timeout(5):
+        assert await look_ups.addresses("hooks.example.com", owner="ws")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ _NOBODYS = Finding(kind="invocation_stuck", subject="x", workspace=None, detail=
 
 
 def _told(found: News) -> list[tuple[str, str]]:
-    return [(action, one.kind) for action, one in found.told]
+    return [(action, one.kind) for action, _, one in found.told]
 
 
 def _after(before: News, *found: Finding, operators: str | None, unknown: bool = False) -> News:

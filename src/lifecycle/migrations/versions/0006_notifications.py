@@ -67,7 +67,7 @@ def upgrade() -> None:
             KEY deliveries_by_type (workspace_id, event_type, position),
             KEY deliveries_by_target (target, position),
             KEY deliveries_by_target_and_state (target, state, position),
-            KEY deliveries_due (next_attempt_at),
+            KEY deliveries_due (next_attempt_at, channel, failures),
             KEY deliveries_by_age (created_at)
         ) {_TABLE}""")
     op.execute(f"""
