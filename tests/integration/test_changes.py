@@ -10,7 +10,7 @@ import pytest
 from lifecycle import clock, migrate
 from lifecycle.db import Database
 from lifecycle.ledger import store
-from lifecycle.ledger.changes import Changes
+from lifecycle.ledger.changes import MISSED, Changes
 from lifecycle.ledger.entry import Entry
 from tests.support import databases
 from tests.support.waiting import eventually
@@ -49,6 +49,38 @@ async def test_an_error_that_nobody_thought_of_makes_nobody_deaf(
     assert heard == "after"
 
 
+async def test_who_watches_hears_of_everything_from_then_on(db: Database) -> None:
+    """Nothing is lost at the beginning: also not the first line that there ever was, or one that is written at once."""
+    changes = Changes(db)
+    try:
+        async with changes.watched("ws_1", "key_1") as queue:
+            await _record(db, "first")
+            async with asyncio.timeout(10):
+                first = await queue.get()
+    finally:
+        await changes.close()
+
+    assert first.action == "first"
+
+
+async def test_who_does_not_keep_up_is_told_that_something_was_missed(db: Database) -> None:
+    """One change of no project says so: a page of any project then looks again."""
+    changes = Changes(db)
+    try:
+        async with changes.watched("ws_1", "key_1") as queue:
+            await _record(db, *("many" for _ in range(queue.maxsize + 10)))
+            async with asyncio.timeout(10):
+                heard = [await queue.get()]
+                while heard[-1].position < queue.maxsize + 10:
+                    heard.append(await queue.get())
+    finally:
+        await changes.close()
+
+    assert heard[0].action == MISSED
+    assert heard[0].project is None
+    assert len(heard) <= 10
+
+
 async def test_watchers_are_counted_by_their_key(db: Database) -> None:
     """How many streams a key has is known, and one that is closed counts no longer."""
     changes = Changes(db)
@@ -68,7 +100,10 @@ async def _hears(db: Database, queue: asyncio.Queue[store.Change]) -> bool:
     return not queue.empty()
 
 
-async def _record(db: Database, action: str) -> None:
+async def _record(db: Database, *actions: str) -> None:
     now = clock.now()
-    entry = Entry(id=f"{action}.{now.timestamp()}", sequence=1, workspace="ws_1", action=action, at=now)
-    await db.transaction(lambda connection: store.record(connection, [entry]))
+    entries = [
+        Entry(id=f"{action}.{number}.{now.timestamp()}", sequence=1, workspace="ws_1", action=action, at=now)
+        for number, action in enumerate(actions)
+    ]
+    await db.transaction(lambda connection: store.record(connection, entries))

@@ -1,11 +1,14 @@
 """Sessions of the console that were ended, as each API process sees them."""
 
+import asyncio
 import secrets
 from datetime import timedelta
 
+import pytest
+
 from lifecycle import clock
 from lifecycle.access.ended_sessions import EndedSessions
-from lifecycle.db import Database
+from lifecycle.db import Database, DatabaseDownError
 from tests.support.workbench import Workbench
 
 _DAY = timedelta(days=1)
@@ -26,12 +29,38 @@ async def test_every_process_knows_that_i_signed_out(bench: Workbench) -> None:
 
 async def test_what_would_be_over_by_itself_is_forgotten(bench: Workbench) -> None:
     """The list of ended sessions grows no longer than a day of them."""
-    sessions = EndedSessions(bench.resources.db, ttl=timedelta(0))
+    sessions, elsewhere = (EndedSessions(bench.resources.db, ttl=timedelta(0)) for _ in range(2))
     old, new = secrets.token_hex(32), secrets.token_hex(32)
     await sessions.add(old, ends_at=clock.now() - timedelta(seconds=1))
     await sessions.add(new, ends_at=clock.now() + _DAY)
 
-    assert [await sessions.has(one) for one in (old, new)] == [False, True]
+    assert [await elsewhere.has(one) for one in (old, new)] == [False, True]
+
+
+async def test_a_request_that_was_under_way_opens_nothing_again(bench: Workbench) -> None:
+    """I sign out while a page of mine is being made: what it was told before does not outlive that."""
+    sessions = EndedSessions(bench.resources.db, ttl=_DAY)
+    session = secrets.token_hex(32)
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(sessions.has(session)) for _ in range(5)]
+        group.create_task(sessions.add(session, ends_at=clock.now() + _DAY))
+
+    assert await sessions.has(session), asked
+
+
+async def test_without_the_database_i_am_out_where_i_signed_out() -> None:
+    """The end cannot be noted for others, but this process knows."""
+    db = Database("mysql://nobody:nothing@127.0.0.1:9/none", size=1, deadline=timedelta(seconds=1))
+    sessions = EndedSessions(db, ttl=_DAY)
+    try:
+        before = await sessions.has("some")
+        with pytest.raises(DatabaseDownError):
+            await sessions.add("some", ends_at=clock.now() + _DAY)
+        after = await sessions.has("some")
+    finally:
+        await db.close()
+
+    assert (before, after) == (False, True)
 
 
 async def test_without_the_database_nobody_is_thrown_out() -> None:

@@ -89,6 +89,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "ledger.writer",
         "deploy.builds",
         "deploy.launch",
+        "deploy.hosts_store",
         "deploy.routing_store",
         "deploy.steps",
         "deploy.verification.sight",

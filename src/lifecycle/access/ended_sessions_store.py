@@ -7,7 +7,7 @@ from lifecycle.db import Connection, Database
 _FORGOTTEN_AT_ONCE = 1000
 
 
-async def insert(db: Database, session: str, *, forgotten_at: datetime, now: datetime) -> None:
+async def insert(db: Database, session: str, *, forgotten_at: datetime, now: datetime, deadline: timedelta) -> None:
     """Note that a session is ended, and forget those that would have ended by themselves meanwhile."""
 
     async def work(connection: Connection) -> None:
@@ -20,7 +20,7 @@ async def insert(db: Database, session: str, *, forgotten_at: datetime, now: dat
             "DELETE FROM ended_sessions WHERE forgotten_at < %s ORDER BY forgotten_at LIMIT %s", now, _FORGOTTEN_AT_ONCE
         )
 
-    await db.transaction(work)
+    await db.transaction(work, deadline=deadline)
 
 
 async def has(db: Database, session: str, *, deadline: timedelta) -> bool:

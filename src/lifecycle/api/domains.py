@@ -18,7 +18,7 @@ from lifecycle.certs import names
 from lifecycle.certs import store as certificates_store
 from lifecycle.certs.model import IssueCertificate, Wish
 from lifecycle.certs.names import ChallengeType, Identifier, Offer
-from lifecycle.deploy import domains, routing_store
+from lifecycle.deploy import domains, hosts_store, routing_store
 from lifecycle.deploy.routing import CustomDomain
 from lifecycle.deploy.verification import rules
 from lifecycle.deploy.verification import store as verification_store
@@ -118,18 +118,25 @@ async def answers(context: Context, project: str, found: Sequence[routing_store.
     claims = await verification_store.listed(context.db, project)
     routes = {route.hostname: route for route in found}
     named = [given(route) for route in found if route.hostname not in claims]
-    brought = [_answer(context, project, claim, routes.get(host)) for host, claim in claims.items()]
-    return tuple(sorted([*named, *brought], key=lambda one: one.domain))
+    brought_along = [_answer(context, project, claim, routes.get(host)) for host, claim in claims.items()]
+    return tuple(sorted([*named, *brought_along], key=lambda one: one.domain))
 
 
-def given(route: routing_store.Route) -> DomainAnswer:
-    """A host name that is routed."""
+async def brought(context: Context, project: str, *, limit: int) -> tuple[DomainAnswer, ...]:
+    """As many domains that a project brought along, by name, each with what it shows."""
+    claims = await verification_store.first(context.db, project, limit=limit)
+    routes = {route.hostname: route for route in await hosts_store.named(context.db, project, list(claims))}
+    return tuple(_answer(context, project, claim, routes.get(host)) for host, claim in claims.items())
+
+
+def given(route: routing_store.Route, status: Status = Status.VERIFIED) -> DomainAnswer:
+    """A host name that is routed; `status` is that of the claim to it, if it was brought along."""
     return DomainAnswer(
         domain=route.hostname,
         kind=route.kind,
         environment=route.environment,
         deployment=route.deployment,
-        status=Status.VERIFIED,
+        status=status,
     )
 
 

@@ -51,8 +51,9 @@ async def events(context: ContextOf, actor: ActorOf, credentials: CredentialsOf)
     """Tells of each new line of the audit log of the workspace, about a second after it is written.
 
     `change` says which action of which project; read the resource for the rest. What happened while nobody listened is
-    in the audit log. `clock` comes first, and every 20 seconds: the time of the server. The stream ends when the key
-    is revoked. A key may have 50 streams (429 `too_many_streams`).
+    in the audit log; who does not keep up gets one `missed` of no project instead of all that waited. `clock` comes
+    first, and every 20 seconds: the time of the server. The stream ends when the key is revoked. A key may have 50
+    streams (429 `too_many_streams`).
     """
     return stream(context, actor, partial(who, context, credentials))
 

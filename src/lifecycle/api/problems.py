@@ -52,20 +52,26 @@ def _errors(error: LifecycleError) -> dict[str, Any]:
 
 def response(error: LifecycleError, **more: object) -> JSONResponse:
     """The answer that carries the problem document."""
-    headers = {}
-    if "retry_after_seconds" in error.params:
-        headers["Retry-After"] = error.params["retry_after_seconds"]
+    refused = JSONResponse(document(error, **more), status_code=error.status_code, media_type=MEDIA_TYPE)
+    headers(error, refused)
     if error.status_code == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(document(error, **more), status_code=error.status_code, media_type=MEDIA_TYPE, headers=headers)
+        refused.headers["WWW-Authenticate"] = "Bearer"
+    return refused
+
+
+def headers(error: LifecycleError, refused: Response) -> None:
+    """Add what every refusal says beside its body, be that JSON or a page: when to come again."""
+    if "retry_after_seconds" in error.params:
+        refused.headers["Retry-After"] = error.params["retry_after_seconds"]
 
 
 async def answer(request: Request, error: LifecycleError, **more: object) -> Response:
     """The answer that a program can use, or the page that a person can read."""
     page: Page | None = getattr(request.app.state, "refusal_page", None)
-    if page is not None and is_for_people(request):
-        return await page(request, error)
-    return response(error, **more)
+    refused = await page(request, error) if page and is_for_people(request) else response(error, **more)
+    if page and not request.url.path.startswith(_API):
+        refused.headers.add_vary_header("Accept")  # what is kept for one is not for the other (RFC 9110, 12.5.5)
+    return refused
 
 
 def is_for_people(request: HTTPConnection) -> bool:

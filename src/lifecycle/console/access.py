@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from lifecycle.api import calendar, keys, recipients
 from lifecycle.api.context import ContextOf
 from lifecycle.api.shapes.calendar import LinkList
 from lifecycle.api.shapes.notifications import RecipientEvents, RecipientList
 from lifecycle.api.shapes.records import KeyList, NewKey
-from lifecycle.console.pages import PageRoute, asked, page, to
+from lifecycle.console import notices
+from lifecycle.console.notices import DoneOf
+from lifecycle.console.pages import PageRoute, asked, page
 from lifecycle.console.sessions import SentOf, VisitorOf
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Role
@@ -19,7 +20,6 @@ from lifecycle.notifications import events
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-# Which of these is shown stands in the address, and never a text of its own: links lead here from anywhere.
 DONE: Mapping[str, str] = MappingProxyType(
     {
         "key-revoked": "The key is revoked.",
@@ -35,11 +35,10 @@ DONE: Mapping[str, str] = MappingProxyType(
         "resending": "It was sent again, under the same id; what came of it is below.",
     }
 )
-Done = Annotated[str, Query(max_length=40)]
 
 
 @router.get("/access")
-async def show_keys(context: ContextOf, visitor: VisitorOf, done: Done = "") -> Response:
+async def show_keys(context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """The API keys of the workspace."""
     found: KeyList | None = None
     if visitor.actor.role.includes(Role.ADMINISTRATOR):
@@ -87,11 +86,11 @@ async def confirm_key(key: str, context: ContextOf, visitor: VisitorOf) -> Respo
 async def revoke_key(key: str, context: ContextOf, sent: SentOf) -> Response:
     """Revokes a key."""
     await keys.revoke(key, context, sent.visitor.actor)
-    return to("/access", done="key-revoked")
+    return notices.done("/access", "key-revoked")
 
 
 @router.get("/access/mail")
-async def show_mail(context: ContextOf, visitor: VisitorOf, done: Done = "") -> Response:
+async def show_mail(context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """Who gets mail, and about what."""
     found: RecipientList | None = None
     if visitor.actor.role.includes(Role.ADMINISTRATOR):
@@ -106,18 +105,18 @@ async def set_mail(context: ContextOf, sent: SentOf) -> Response:
     body = asked(lambda: RecipientEvents.model_validate({"events": wanted}))
     address = sent.get("address")
     await recipients.put(address, body, context, sent.visitor.actor)
-    return to("/access/mail", done="mail-set")
+    return notices.done("/access/mail", "mail-set")
 
 
 @router.post("/access/mail/{address}/forget")
 async def forget_mail(address: str, context: ContextOf, sent: SentOf) -> Response:
     """Forgets what was set for an address."""
     await recipients.remove(address, context, sent.visitor.actor)
-    return to("/access/mail", done="mail-forgotten")
+    return notices.done("/access/mail", "mail-forgotten")
 
 
 @router.get("/access/calendar")
-async def show_calendar(context: ContextOf, visitor: VisitorOf, done: Done = "") -> Response:
+async def show_calendar(context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """The links to the calendar feed."""
     found: LinkList = await calendar.list_all(context, visitor.actor)
     return page("calendar.html", visitor, found=found, done=DONE.get(done, ""))
@@ -143,7 +142,7 @@ async def make_link(context: ContextOf, sent: SentOf) -> Response:
 async def revoke_link(link: str, context: ContextOf, sent: SentOf) -> Response:
     """Ends a link."""
     await calendar.revoke(link, context, sent.visitor.actor)
-    return to("/access/calendar", done="link-revoked")
+    return notices.done("/access/calendar", "link-revoked")
 
 
 def patterns(text: str) -> list[str]:

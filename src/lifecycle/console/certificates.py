@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -28,7 +29,7 @@ from lifecycle.certs import expiry_store
 from lifecycle.certs.model import Status
 from lifecycle.certs.names import ChallengeType
 from lifecycle.certs.renewals import Life
-from lifecycle.console import lineage, lives, notices, troubles
+from lifecycle.console import lineage, lives, notices, troubles, verbs
 from lifecycle.console.notices import DoneOf
 from lifecycle.console.pages import PageRoute, asked, page
 from lifecycle.console.sessions import SentOf, Visitor, VisitorOf
@@ -52,8 +53,19 @@ DONE: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_VERBS: Mapping[str, Role] = MappingProxyType(
-    {"renew": Role.OPERATOR, "halt": Role.OPERATOR, "revoke": Role.ADMINISTRATOR}
+
+class Verb(StrEnum):
+    """What can be done with a certificate."""
+
+    RENEW = "renew"
+    HALT = "halt"
+    REVOKE = "revoke"
+    PUBLISHED = "published"
+
+
+# Those that are asked about first.
+_CONFIRMED: Mapping[Verb, Role] = MappingProxyType(
+    {Verb.RENEW: Role.OPERATOR, Verb.HALT: Role.OPERATOR, Verb.REVOKE: Role.ADMINISTRATOR}
 )
 
 
@@ -163,15 +175,16 @@ async def chain(
 @router.get("/certificates/{domain}/{verb}")
 async def confirm(domain: str, verb: str, context: ContextOf, visitor: VisitorOf) -> Response:
     """Says what renewing, revoking or giving up will do, and asks."""
-    if verb not in _VERBS:
+    wanted = verbs.known(Verb, verb, f"/certificates/{domain}")
+    if wanted not in _CONFIRMED:
         raise LifecycleError(Code.NOT_FOUND, path=f"/certificates/{domain}/{verb}"[:300])
     certificate = await certificates.show(domain, context, visitor.actor, Response())
-    needs = _VERBS[verb]
+    needs = _CONFIRMED[wanted]
     return page(
         "certificate_confirm.html",
         visitor,
         certificate=certificate,
-        verb=verb,
+        verb=wanted.value,
         needs=needs.value,
         may=visitor.actor.role.includes(needs),
         revocations=list(RevocationReason),
@@ -183,22 +196,20 @@ async def act(domain: str, verb: str, context: ContextOf, sent: SentOf) -> Respo
     """Does it, to exactly the generation that was shown."""
     actor, answer = sent.visitor.actor, Response()
     generation = if_match(sent.get("generation") or None)
-    match verb:
-        case "renew":
+    match wanted := verbs.known(Verb, verb, f"/certificates/{domain}"):
+        case Verb.RENEW:
             body = Renewal(force=sent.get("force") == "on")
             await certificates.renew(domain, context, actor, answer, body, generation)
-        case "revoke":
+        case Verb.REVOKE:
             given: Mapping[str, Any] = {"reason": sent.get("reason")}
             await certificates.revoke(
                 domain, context, actor, answer, asked(lambda: Revocation.model_validate(given)), generation
             )
-        case "halt":
+        case Verb.HALT:
             await certificates.halt(domain, context, actor, answer, generation)
-        case "published":
+        case Verb.PUBLISHED:
             await certificates.records_published(domain, context, actor, answer)
-        case _:
-            raise LifecycleError(Code.NOT_FOUND, path=f"/certificates/{domain}/{verb}"[:300])
-    return notices.done(_path(domain), verb)
+    return notices.done(_path(domain), wanted.value)
 
 
 def _is_so(done: str, certificate: CertificateAnswer) -> bool:

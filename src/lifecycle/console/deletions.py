@@ -104,7 +104,8 @@ async def confirm_expedite(project: ProjectRef, context: ContextOf, visitor: Vis
     shown = await projects.show(project, context, visitor.actor)
     deletion = await deletions.show(shown.id, context, visitor.actor, Response())
     floor = humanize(context.settings.deletion_expedite_floor)
-    return page("expedite.html", visitor, project=shown, deletion=deletion, floor=floor)
+    may = rights.of(visitor.actor)
+    return page("expedite.html", visitor, project=shown, deletion=deletion, floor=floor, may=may)
 
 
 @router.post("/projects/{project}/deletion/expedite")

@@ -21,7 +21,7 @@ from lifecycle.console.notices import DoneOf
 from lifecycle.console.pages import PageRoute, page
 from lifecycle.console.projects import serving
 from lifecycle.console.sessions import SentOf, VisitorOf
-from lifecycle.deploy import standby
+from lifecycle.deploy import hosts_store, standby
 from lifecycle.deploy.model import Status
 from lifecycle.deploy.platforms.platform import PlatformDownError
 from lifecycle.errors import CATALOG, Code, LifecycleError
@@ -114,6 +114,7 @@ async def show(deployment: DeploymentRef, context: ContextOf, visitor: VisitorOf
     stop = await _stop(context, actor, shown.id)
     log, trouble = await _log(context, actor, shown.id)
     hosts = await host_names.of_deployment(context, shown.project, shown.id)
+    own = [host for host in hosts if host.deployment == shown.id]
     newest: Sequence[DeploymentAnswer] = ()
     if shown.live and shown.available_actions:  # the engine answers, and is asked once more
         newest = (await deployments.list_all(shown.project, context, actor, None, _NEWEST)).items
@@ -125,7 +126,8 @@ async def show(deployment: DeploymentRef, context: ContextOf, visitor: VisitorOf
         stop=stop,
         choices=choices(shown, stop),
         earlier=serving(shown.environment, hosts, tuple(newest)).earlier,
-        hosts=[host for host in hosts if host.deployment == shown.id],
+        hosts=own,
+        more_hosts=max(await hosts_store.count_showing(context.db, shown.project, shown.id) - len(own), 0),
         bars=bars,
         log=log,
         log_trouble=trouble,
@@ -142,7 +144,7 @@ async def confirm(deployment: DeploymentRef, verb: str, context: ContextOf, visi
     shown = await deployments.show(deployment, context, actor)
     stop = await _stop(context, actor, shown.id)
     choice = next((one for one in choices(shown, stop) if one.verb is wanted), None)
-    hosts = await host_names.of_deployment(context, shown.project, shown.id)
+    found = affected(wanted, shown, await host_names.of_deployment(context, shown.project, shown.id))
     return page(
         "deployment_confirm.html",
         visitor,
@@ -152,7 +154,8 @@ async def confirm(deployment: DeploymentRef, verb: str, context: ContextOf, visi
         verb=wanted,
         title=TITLES[wanted],
         choice=choice,
-        affected=affected(wanted, shown, hosts),
+        affected=found,
+        more_affected=max(await _count_affected(context, wanted, shown) - len(found), 0),
     )
 
 
@@ -200,6 +203,15 @@ def affected(verb: Verb, shown: DeploymentAnswer, hosts: Sequence[DomainAnswer])
     return tuple(Affected(one.domain, shown.id, outcomes[verb]) for one in own) if verb in outcomes else ()
 
 
+async def _count_affected(context: Context, verb: Verb, shown: DeploymentAnswer) -> int:
+    """How many host names an action changes something for."""
+    if verb is Verb.KEEP:
+        return 0
+    if verb in (Verb.PROMOTE, Verb.ROLLBACK):
+        return await hosts_store.count_following(context.db, shown.project, shown.environment)
+    return await hosts_store.count_showing(context.db, shown.project, shown.id)
+
+
 def is_moving(shown: DeploymentAnswer, done: str) -> bool:
     """Whether something is under way that people wait for.
 
@@ -221,7 +233,10 @@ def said(shown: DeploymentAnswer, stop: ActionAnswer | None, done: str) -> str:
     if done not in list(Verb):
         return ""
     verb = Verb(done)
-    is_so = stop is None if verb is Verb.KEEP else verb is Verb.CANCEL or not _is_reached(shown, verb)
+    if verb is Verb.KEEP:
+        is_so = stop is None
+    else:  # what failed is not under way any more, and says so itself
+        is_so = verb is Verb.CANCEL or not (_is_reached(shown, verb) or shown.status is Status.FAILED)
     return SAID[verb] if is_so else ""
 
 

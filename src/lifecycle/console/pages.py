@@ -15,7 +15,7 @@ from starlette.routing import Match
 
 from lifecycle import clock
 from lifecycle.api import problems
-from lifecycle.console import sessions, words
+from lifecycle.console import marks, sessions, words
 from lifecycle.console.sessions import Visitor
 from lifecycle.db import DatabaseDownError, refusal
 from lifecycle.deploy.platforms.platform import PlatformDownError
@@ -126,16 +126,19 @@ def _refused(error: Exception) -> LifecycleError:
 def _said(request: Request, refused: LifecycleError) -> HTMLResponse:
     visitor = sessions.known(request)
     back = sessions.came_from(request)
-    return page(
+    shown = page(
         "refused.html",
         visitor,
         status=refused.status_code,
         refused=refused,
         back="" if request.method == "GET" and back == _here(request) else back,
         has_sent=request.method == "POST",
-        # Rules refuse before anything is done, and nothing is done for somebody who is not known.
-        is_unchanged=refused.status_code < HTTPStatus.INTERNAL_SERVER_ERROR or visitor is None,
+        # Rules refuse before anything is done; what failed otherwise may have been carried out all the same.
+        is_unchanged=refused.status_code < HTTPStatus.INTERNAL_SERVER_ERROR,
+        is_done=request.method == "GET" and marks.read(request) != "",
     )
+    problems.headers(refused, shown)
+    return shown
 
 
 def _to_sign_in(request: Request) -> RedirectResponse:

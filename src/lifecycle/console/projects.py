@@ -140,6 +140,7 @@ async def show(
         serving=[serving(one, known.items, newest) for one in Environment],
         hosts=known.items,
         all_hosts=known.total,
+        more_custom=known.more_brought,
         custom=[one for one in known.items if one.kind is Kind.CUSTOM],
         certificates=await certificates.list_all(
             context, actor, project=shown.id, status=None, cursor=None, limit=_MOST_CERTIFICATES

@@ -2,8 +2,8 @@
 
 The key is asked for again at each request, so a session ends with its key. Sessions are not stored. Signing out takes
 the cookie away, and notes that the session is ended, so that a copy of the cookie opens nothing either: at once in this
-process, in others after `LIFECYCLE_KEY_CACHE_TTL` at most. While the database is down nothing can be noted, and a copy
-works until the session is twelve hours old, or its key is revoked.
+process, in others after `LIFECYCLE_KEY_CACHE_TTL` at most. While the database is down they cannot be told, and a copy
+works there until the session is twelve hours old, or its key is revoked.
 """
 
 import base64
@@ -181,7 +181,7 @@ async def leave(request: Request, context: Context) -> None:
         await context.ended_sessions.add(session.id, ends_at=session.ends_at)
     except DatabaseDownError as error:
         # Who signs out wants to be out; the browser at least forgets.
-        _log.warning("the end of a session could not be noted error=%s", error)
+        _log.warning("the end of a session could not be told to other processes error=%s", error)
 
 
 def end(settings: Settings, response: Response) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -13,19 +14,33 @@ from lifecycle.api import deliveries, webhooks
 from lifecycle.api.context import Context, ContextOf
 from lifecycle.api.shapes.base import Asked
 from lifecycle.api.shapes.notifications import NewWebhook, Rotation, WebhookAnswer, WebhookChange, WebhookList
-from lifecycle.console.access import DONE, Done, patterns
-from lifecycle.console.pages import PageRoute, asked, page, to
+from lifecycle.console import notices, verbs
+from lifecycle.console.access import DONE, patterns
+from lifecycle.console.notices import DoneOf
+from lifecycle.console.pages import PageRoute, asked, page
 from lifecycle.console.sessions import SentOf, Visitor, VisitorOf
 from lifecycle.errors import Code, LifecycleError
 from lifecycle.models import Actor, Role
 from lifecycle.notifications import events
-from lifecycle.notifications.model import State
+from lifecycle.notifications.model import State, WebhookState
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _PER_PAGE = 50
 _LAST = 10
 _TRIED_WITHIN = 3.0
+
+
+class Verb(StrEnum):
+    """What can be done with a webhook."""
+
+    TEST = "test"
+    PAUSE = "pause"
+    ENABLE = "enable"
+    REPLAY = "replay"
+    ROTATE = "rotate"
+    ROTATE_AGAIN = "rotate-again"
+    REMOVE = "remove"
 
 
 class DeliveryQuery(Asked):
@@ -44,7 +59,7 @@ class DeliveryQuery(Asked):
 
 
 @router.get("/access/webhooks")
-async def show_all(context: ContextOf, visitor: VisitorOf, done: Done = "") -> Response:
+async def show_all(context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """The webhooks of the workspace."""
     found: WebhookList | None = None
     if visitor.actor.role.includes(Role.ADMINISTRATOR):
@@ -69,7 +84,7 @@ async def add(context: ContextOf, sent: SentOf) -> Response:
 
 
 @router.get("/access/webhooks/{webhook}")
-async def show(webhook: str, context: ContextOf, visitor: VisitorOf, done: Done = "") -> Response:
+async def show(webhook: str, context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """One webhook with its last deliveries."""
     hook = await webhooks.show(webhook, context, visitor.actor)
     sent_there = await deliveries.list_all(context, visitor.actor, deliveries.Wanted(target=hook.id, limit=_LAST))
@@ -80,7 +95,7 @@ async def show(webhook: str, context: ContextOf, visitor: VisitorOf, done: Done 
         items=sent_there.items,
         families=sorted(events.FAMILIES),
         urls={hook.id: hook.url},
-        done=DONE.get(done, ""),
+        done=DONE.get(done, "") if _is_so(done, hook) else "",
     )
 
 
@@ -97,44 +112,44 @@ async def change(webhook: str, context: ContextOf, sent: SentOf) -> Response:
         )
     )
     await webhooks.change(webhook, body, context, sent.visitor.actor)
-    return to(f"/access/webhooks/{webhook}", done="changed")
+    return notices.done(f"/access/webhooks/{webhook}", "changed")
 
 
 @router.post("/access/webhooks/{webhook}/{verb}")
 async def act(webhook: str, verb: str, context: ContextOf, sent: SentOf) -> Response:
     """Tries, pauses, enables or removes it, gives it another secret, or sends again what it has missed."""
     actor, there = sent.visitor.actor, f"/access/webhooks/{webhook}"
-    match verb:
-        case "test":
+    match wanted := verbs.known(Verb, verb, there):
+        case Verb.TEST:
             made = await webhooks.test(webhook, context, actor)
             await _tried(context, actor, made.id, before=0)
-            return to(f"/access/deliveries/{made.id}", done="sending")
-        case "pause":
+            return notices.done(f"/access/deliveries/{made.id}", "sending")
+        case Verb.PAUSE:
             await webhooks.change(webhook, WebhookChange(enabled=False), context, actor)
-            return to(there, done="paused")
-        case "enable":
+            return notices.done(there, "paused")
+        case Verb.ENABLE:
             await webhooks.change(webhook, WebhookChange(enabled=True), context, actor)
-            return to(there, done="enabled")
-        case "replay":
+            return notices.done(there, "enabled")
+        case Verb.REPLAY:
             await webhooks.replay(webhook, context, actor)
-            return to(there, done="replayed")
-        case "rotate" | "rotate-again":
-            rotated = await webhooks.rotate(webhook, context, actor, Rotation(force=verb == "rotate-again"))
+            return notices.done(there, "replayed")
+        case Verb.ROTATE | Verb.ROTATE_AGAIN:
+            rotation = Rotation(force=wanted is Verb.ROTATE_AGAIN)
+            rotated = await webhooks.rotate(webhook, context, actor, rotation)
             return _secret(sent.visitor, rotated.id, rotated.url, rotated.secret)
-        case "remove":
+        case Verb.REMOVE:
             await webhooks.remove(webhook, context, actor)
-            return to("/access/webhooks", done="removed")
-        case _:
-            raise LifecycleError(Code.NOT_FOUND, path=f"{there}/{verb}"[:300])
+            return notices.done("/access/webhooks", "removed")
 
 
 @router.get("/access/webhooks/{webhook}/{verb}")
 async def confirm(webhook: str, verb: str, context: ContextOf, visitor: VisitorOf) -> Response:
     """Says what removing it, another secret, or a repetition will do, and asks."""
-    if verb not in _CONFIRMED:
+    wanted = verbs.known(Verb, verb, f"/access/webhooks/{webhook}")
+    if wanted not in _CONFIRMED:
         raise LifecycleError(Code.NOT_FOUND, path=f"/access/webhooks/{webhook}/{verb}"[:300])
     hook = await webhooks.show(webhook, context, visitor.actor)
-    title, text, button = _CONFIRMED[verb]
+    title, text, button = _CONFIRMED[wanted]
     return page(
         "ask.html",
         visitor,
@@ -146,18 +161,18 @@ async def confirm(webhook: str, verb: str, context: ContextOf, visitor: VisitorO
     )
 
 
-_CONFIRMED: Mapping[str, tuple[str, str, str]] = {
-    "remove": (
+_CONFIRMED: Mapping[Verb, tuple[str, str, str]] = {
+    Verb.REMOVE: (
         "Remove this webhook",
         "Nothing is sent there any more, and what waits is given up. Its deliveries stay in the list.",
         "Remove it",
     ),
-    "rotate": (
+    Verb.ROTATE: (
         "Give this webhook a new secret",
         "The new secret is shown once. For a day the former one signs beside it, so that receivers can be changed.",
         "Make a new secret",
     ),
-    "rotate-again": (
+    Verb.ROTATE_AGAIN: (
         "Give this webhook another new secret",
         (
             "The receiver may still have the former secret, which then ends at once: only the present one and a new "
@@ -165,7 +180,7 @@ _CONFIRMED: Mapping[str, tuple[str, str, str]] = {
         ),
         "Make another secret",
     ),
-    "replay": (
+    Verb.REPLAY: (
         "Send again what this webhook has missed",
         (
             "Every message that was given up, or held while it was disabled, goes out again: the oldest first, and "
@@ -194,7 +209,7 @@ async def show_deliveries(context: ContextOf, visitor: VisitorOf, query: Annotat
 
 
 @router.get("/access/deliveries/{delivery}")
-async def show_delivery(delivery: str, context: ContextOf, visitor: VisitorOf, done: Done = "") -> Response:
+async def show_delivery(delivery: str, context: ContextOf, visitor: VisitorOf, done: DoneOf) -> Response:
     """One delivery with every attempt, and what is sent."""
     found = await deliveries.show(delivery, context, visitor.actor)
     return page(
@@ -213,7 +228,13 @@ async def resend(delivery: str, context: ContextOf, sent: SentOf) -> Response:
     before = (await deliveries.show(delivery, context, sent.visitor.actor)).attempts
     await deliveries.resend(delivery, context, sent.visitor.actor)
     await _tried(context, sent.visitor.actor, delivery, before=before)
-    return to(f"/access/deliveries/{delivery}", done="resending")
+    return notices.done(f"/access/deliveries/{delivery}", "resending")
+
+
+def _is_so(done: str, hook: WebhookAnswer) -> bool:
+    """Whether what was done a moment ago still holds; others may have undone it."""
+    is_enabled = hook.state is WebhookState.ENABLED
+    return {"paused": not is_enabled, "enabled": is_enabled}.get(done, True)
 
 
 def _secret(visitor: Visitor, webhook: str, url: str, secret: str) -> Response:

@@ -165,53 +165,7 @@ async def clear(db: Database, project: str) -> None:
 async def routes(db: Database, project: str) -> Sequence[Route]:
     """Every hostname of the project."""
     rows = await db.all("SELECT * FROM routes WHERE project_id = %s ORDER BY hostname", project)
-    return [_route(row) for row in rows]
-
-
-async def page(db: Database, project: str, *, after: str, limit: int) -> Sequence[Route]:
-    """Hostnames of the project in the order of the alphabet, from behind one."""
-    rows = await db.all(
-        "SELECT * FROM routes WHERE project_id = %s AND hostname > %s ORDER BY hostname LIMIT %s", project, after, limit
-    )
-    return [_route(row) for row in rows]
-
-
-async def following(db: Database, project: str, *, limit: int) -> Sequence[Route]:
-    """The hostnames that show what is live in an environment: few, but for custom domains."""
-    rows = await db.all(
-        "SELECT * FROM routes WHERE project_id = %s AND kind IN ('environment', 'live', 'custom') "
-        "ORDER BY kind = 'custom', hostname LIMIT %s",
-        project,
-        limit,
-    )
-    return [_route(row) for row in rows]
-
-
-async def newest(db: Database, project: str, *, limit: int) -> Sequence[Route]:
-    """The newest hostnames of commits and branches, which each deployment adds to."""
-    # One walk along the key for each kind; both in one condition would read and sort them all.
-    rows = await db.all(
-        "SELECT * FROM ((SELECT * FROM routes WHERE project_id = %s AND kind = 'commit' "
-        "ORDER BY created_at DESC LIMIT %s) UNION ALL (SELECT * FROM routes WHERE project_id = %s AND kind = 'branch' "
-        "ORDER BY created_at DESC LIMIT %s)) AS newest ORDER BY created_at DESC, hostname LIMIT %s",
-        project,
-        limit,
-        project,
-        limit,
-        limit,
-    )
-    return [_route(row) for row in rows]
-
-
-async def showing(db: Database, project: str, deployment: str, *, limit: int) -> Sequence[Route]:
-    """The hostnames of the project that show a deployment."""
-    rows = await db.all(
-        "SELECT * FROM routes WHERE project_id = %s AND deployment_id = %s ORDER BY hostname LIMIT %s",
-        project,
-        deployment,
-        limit,
-    )
-    return [_route(row) for row in rows]
+    return [route(row) for row in rows]
 
 
 async def owners(db: Database, names: Sequence[str]) -> Sequence[Owner]:
@@ -265,6 +219,13 @@ async def wanted(db: Database) -> Wanted:
     return await db.transaction(read)
 
 
+def route(row: Row) -> Route:
+    """A line of the table."""
+    return Route(
+        row["hostname"], Environment(row["environment"]), Kind(row["kind"]), row["sticky"], row["deployment_id"]
+    )
+
+
 async def count(db: Database, project: str) -> int:
     """How many hosts the project has."""
     row = await db.one("SELECT COUNT(*) AS n FROM routes WHERE project_id = %s", project)
@@ -276,12 +237,6 @@ async def delete_of_project(connection: Connection, order: PurgeOrder) -> int:
     await connection.execute("DELETE FROM sentinel_configs WHERE project_id = %s", order.project.id)
     return await connection.execute(
         "DELETE FROM routes WHERE project_id = %s ORDER BY hostname LIMIT %s", order.project.id, _BATCH
-    )
-
-
-def _route(row: Row) -> Route:
-    return Route(
-        row["hostname"], Environment(row["environment"]), Kind(row["kind"]), row["sticky"], row["deployment_id"]
     )
 
 

@@ -1,6 +1,6 @@
 """A browser, and people who are signed in."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -12,8 +12,15 @@ from tests.support.api import Api
 from tests.support.inside import key_of
 from tests.support.shop import Shop
 
-# A list rests for up to five seconds between two looks.
-expect.set_options(timeout=10_000)
+_PATIENCE = 10_000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Lists rest for up to five seconds between two looks, so what is expected of a page is waited for longer."""
+    expect.set_options(timeout=_PATIENCE)
+    yield
+    expect.set_options(timeout=None)
 
 
 @pytest.fixture(scope="session")

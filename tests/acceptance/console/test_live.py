@@ -16,6 +16,13 @@ _HIDE = """hidden => {
     Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
+_HIDDEN_AT_FIRST = "Object.defineProperty(document, 'hidden', { value: true, configurable: true })"
+_COUNT_WHAT_IS_PUT_IN = """() => {
+    window.putIn = 0;
+    const count = (seen) => [...seen.addedNodes].filter((one) => one.nodeType === Node.ELEMENT_NODE).length;
+    const observer = new MutationObserver((all) => { for (const one of all) window.putIn += count(one); });
+    observer.observe(document.getElementById("main"), { childList: true, subtree: true });
+}"""
 _JUMPS_WITHOUT = "document.body.style.minHeight = '4000px'; window.scrollTo(0, 300)"
 
 
@@ -115,6 +122,109 @@ async def test_many_pages_are_open_at_once(visitor: Page, api: Api, slug: str) -
     assert before == 0
 
 
+async def test_a_tab_that_was_opened_in_the_background_is_right_when_i_look(visitor: Page, api: Api, slug: str) -> None:
+    """I open a page beside the one that I read, and what happened until I turn to it is on it."""
+    project = await api.project(slug)
+    page = await visitor.context.new_page()
+    await page.add_init_script(_HIDDEN_AT_FIRST)
+    await page.goto(f"/?project={slug}")
+    await api.schedule(project, slug, "3d")
+    await visitor.goto(f"/?project={slug}")
+    row = page.get_by_role("listitem").filter(has_text=slug)
+    before = await row.count()
+    await page.evaluate(_HIDE, False)
+
+    await expect(row).to_be_visible(timeout=PATIENCE)
+    assert before == 0
+
+
+async def test_what_happens_while_the_page_is_on_its_way_is_on_it(visitor: Page, api: Api, slug: str) -> None:
+    """Between the making of a page and its first connection something is scheduled: I see it all the same."""
+    project = await api.project(slug)
+    witness = await visitor.context.new_page()
+    await witness.goto(f"/?project={slug}")
+    asked: list[str] = []
+
+    async def after_a_change(route: Route) -> None:
+        if not asked:
+            await api.schedule(project, slug, "3d")
+            # From then on it is no news any more.
+            await expect(witness.get_by_role("listitem").filter(has_text=slug)).to_be_visible(timeout=PATIENCE)
+        asked.append(route.request.url)
+        await route.continue_()
+
+    await visitor.route("**/events", after_a_change)
+    await visitor.goto(f"/?project={slug}")
+
+    await expect(visitor.get_by_role("listitem").filter(has_text=slug)).to_be_visible(timeout=PATIENCE)
+
+
+async def test_while_nothing_answers_the_page_says_so(visitor: Page, api: Api, slug: str) -> None:
+    """The connection stands, but the server does not get round to my page: I read of when it is what I see."""
+    project = await api.project(slug)
+    await visitor.goto(f"/projects/{slug}")
+    said = visitor.locator("#said")
+    await visitor.route(f"**/projects/{slug}", lambda _: None)
+    await api.schedule(project, slug, "3d")
+    await expect(said).to_contain_text("Not live", timeout=PATIENCE)
+    await visitor.unroute(f"**/projects/{slug}")
+
+    await expect(visitor.get_by_role("region", name="Deletion", exact=True)).to_be_visible(timeout=60_000)
+    await expect(said).to_be_empty()
+
+
+async def test_something_above_goes_and_the_rest_stays_where_it_is(visitor: Page) -> None:
+    """The page loses a line: focus, what I scrolled to and what was read out are not touched."""
+    loads: list[str] = []
+
+    async def with_a_tail(route: Route) -> None:
+        answer = await route.fetch()
+        line = "" if loads else "<p>It goes.</p>\n"
+        tail = f'<div id="tail" style="height: 4em; overflow: auto"><pre>{"line<br>" * 99}</pre></div>\n</main>'
+        loads.append(route.request.url)
+        text = (await answer.text()).replace("<h1>", f'{line}<p role="alert">Look.</p>\n<h1>')
+        headers = {**answer.headers, "content-security-policy": ""}
+        await route.fulfill(response=answer, headers=headers, body=text.replace("</main>", tail))
+
+    await visitor.route("**/projects", with_a_tail)
+    await visitor.route("**/events", lambda route: route.abort())
+    await visitor.goto("/projects")
+    tail, link = visitor.locator("#tail"), visitor.get_by_role("link", name="Deleted projects")
+    await tail.evaluate("one => { one.scrollTop = 200 }")
+    await link.evaluate("one => { one.isOld = true; one.focus({ preventScroll: true }) }")
+    await visitor.evaluate(_COUNT_WHAT_IS_PUT_IN)
+    await expect(visitor.get_by_text("It goes.")).to_have_count(0, timeout=60_000)
+
+    await expect(link).to_be_focused()
+    assert await link.evaluate("one => one.isOld")
+    assert await tail.evaluate("one => one.scrollTop") == 200
+    assert await visitor.evaluate("window.putIn") == 0
+
+
+async def test_a_button_never_turns_into_its_opposite(visitor: Page, api: Api, slug: str) -> None:
+    """Somebody else protects the project while I am about to: my button goes, and is not the one that lifts it."""
+    project = await api.project(slug)
+    await visitor.goto(f"/projects/{slug}")
+    mine = await visitor.get_by_role("button", name="Protect it against deletion").element_handle()
+    await api.patch(f"/v1/projects/{project}", {"protected": True})
+    await expect(visitor.get_by_role("button", name="Lift the protection")).to_be_visible(timeout=PATIENCE)
+
+    assert not await mine.evaluate("one => one.isConnected")
+    assert await mine.inner_text() == "Protect it against deletion"
+
+
+async def test_what_is_over_is_now_until_the_page_is_new(visitor: Page, api: Api, slug: str) -> None:
+    """While the page cannot look again, what is due does not count up as if it had happened."""
+    project = await api.project(slug)
+    await api.schedule(project, slug, "3d")
+    await visitor.goto(f"/projects/{slug}")
+    banner = visitor.get_by_role("region", name="Deletion", exact=True)
+    await visitor.route("**/*", lambda route: route.abort())
+    await banner.locator("time").first.evaluate("one => { one.dateTime = new Date(Date.now() - 9000).toISOString() }")
+
+    await expect(banner).to_contain_text("This project is deleted now")
+
+
 async def test_a_refresh_takes_nothing_out_of_my_hands(visitor: Page, api: Api, slug: str) -> None:
     """What did not change is not touched: the focus stays, nothing is read out again, the page does not jump."""
     first, second = [await api.project(f"{slug}-{name}") for name in ("a", "b")]
@@ -156,11 +266,15 @@ async def test_the_page_of_a_project_is_disturbed_by_no_other(visitor: Page, api
     mine, theirs = [await api.project(f"{slug}-{name}") for name in ("mine", "theirs")]
     witness = await visitor.context.new_page()
     await witness.goto(f"/?project={slug}-theirs")
-    await visitor.goto(f"/projects/{slug}-mine")
+    row = witness.get_by_role("listitem").filter(has_text=slug)
+    await api.schedule(theirs, f"{slug}-theirs", "3d")
+    await expect(row).to_be_visible(timeout=PATIENCE)  # so all that was before is told
+    async with visitor.expect_request(lambda one: one.url.endswith("-mine") and one.resource_type == "fetch"):
+        await visitor.goto(f"/projects/{slug}-mine")
     asked: list[str] = []
     visitor.on("request", lambda request: asked.append(request.url))
-    await api.schedule(theirs, f"{slug}-theirs", "3d")
-    await expect(witness.get_by_role("listitem").filter(has_text=slug)).to_be_visible(timeout=PATIENCE)
+    await api.delete(f"/v1/projects/{theirs}/deletion")
+    await expect(row).to_have_count(0, timeout=PATIENCE)
     before = asked.count(visitor.url)
     await api.schedule(mine, f"{slug}-mine", "3d")
     await expect(visitor.get_by_role("region", name="Deletion", exact=True)).to_be_visible(timeout=PATIENCE)

@@ -236,6 +236,8 @@ async def test_a_webhook_is_added_tried_paused_and_removed(page: Page, sink: Rec
     await page.get_by_role("link", name=sink.url(path)).click()
     await page.get_by_role("button", name="Pause it").click()
     await expect(page.get_by_text("Nothing is sent there. Somebody disabled it.")).to_be_visible()
+    await expect(page.get_by_text("Nothing is sent there until somebody enables it.")).to_be_visible()
+    await expect(page).not_to_have_url(re.compile("done"))
     await expect(page.get_by_role("button", name="Send a test")).to_be_visible()
     await expect(page.get_by_role("link", name="Send again what it missed")).to_have_count(0)
     await page.goto("/health")
@@ -255,6 +257,8 @@ async def test_a_webhook_is_added_tried_paused_and_removed(page: Page, sink: Rec
     await page.get_by_role("link", name="Remove").click()
     await page.get_by_role("button", name="Remove it").click()
     await expect(page.get_by_text("No webhook is set up.")).to_be_visible()
+    await page.goto("/access?done=key-revoked")
+    await expect(page.get_by_role("main").get_by_role("status")).to_have_count(0)
     tests = sink.at(path, "webhook.test")
 
     assert [one.verified(secret)["type"] for one in tests] == ["webhook.test"] * 2

@@ -134,9 +134,10 @@ async def test_only_what_my_role_may_do_is_offered(
         stop = page.locator("li.standby-stop .acts a")
         await expect(deletion).to_have_text(verbs)
         await expect(stop).to_have_text(["Cancel", "Move", "Run now"] if verbs else [])
-        await page.goto(f"/actions/project-deletion/{project}/move")
-        await expect(page.get_by_text("This takes the role administrator")).to_be_visible()
-        await expect(page.locator("main form")).to_have_count(0)
+        for verb, what in (("move", "This"), ("run", "Bringing it forward")):
+            await page.goto(f"/actions/project-deletion/{project}/{verb}")
+            await expect(page.get_by_text(f"{what} takes the role administrator")).to_be_visible()
+            await expect(page.locator("main form")).to_have_count(0)
 
 
 async def test_my_filters_stay_after_an_action(visitor: Page, stack: Stack, api: Api, slug: str) -> None:
@@ -151,7 +152,7 @@ async def test_my_filters_stay_after_an_action(visitor: Page, stack: Stack, api:
     await expect(visitor.get_by_role("link", name="Leave it as it is")).to_have_attribute("href", "/?kind=a")
 
 
-async def test_what_was_done_is_said_once_and_to_me(visitor: Page, api: Api, slug: str) -> None:
+async def test_what_was_done_is_said_to_me_while_it_is_so(visitor: Page, api: Api, slug: str) -> None:
     """The address that I pass on says nothing that is no longer so, whatever somebody writes behind it."""
     project = await api.project(slug)
     await api.schedule(project, slug, "3d")

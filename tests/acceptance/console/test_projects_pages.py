@@ -19,6 +19,7 @@ from tests.support.shop import Shop
 from tests.support.waiting import eventually
 
 MANY = 10_000
+BROUGHT = 250
 MOST_BYTES = 100_000
 NASTY = '<script>document.title="taken"</script><b>&'
 
@@ -220,6 +221,31 @@ async def test_ten_thousand_host_names_are_light_pages(browser: Browser, stack: 
     assert first < later
 
 
+async def test_hundreds_of_domains_of_our_own_are_told_apart(
+    browser: Browser, stack: Stack, api: Api, shop: Shop
+) -> None:
+    """What is shown of each is so, and what is not shown is said to be there: on the page, and before a switch."""
+    first = await shop.deploy("one")
+    deployment = await shop.deploy("two")
+    db = Database(stack.database.url, size=1, deadline=timedelta(seconds=30))
+    try:
+        await _bring(db, shop.id, deployment)
+        async with console.opened(browser, stack.api_url, api.key) as page:
+            await page.goto(f"/projects/{shop.slug}")
+            domains = page.get_by_role("region", name="Domains of your own")
+            await expect(domains.get_by_role("article")).to_have_count(100)
+            await expect(domains).to_contain_text("And 150 more")
+            await expect(page.get_by_role("region", name="Routes")).not_to_contain_text("none is live there")
+            await page.goto(f"/deployments/{first}/rollback")
+            await expect(page.get_by_text("And 150 host names more.")).to_be_visible()
+            await page.goto(f"/deployments/{deployment}")
+            await expect(page.get_by_role("region", name="Where it serves")).to_contain_text("host names more.")
+    finally:
+        for table in ("routes", "domains"):
+            await db.execute(f"DELETE FROM {table} WHERE project_id = %s AND kind = 'custom'", shop.id)
+        await db.close()
+
+
 async def test_a_viewer_is_offered_nothing_that_is_refused(
     browser: Browser, stack: Stack, workspace: Api, slug: str
 ) -> None:
@@ -281,6 +307,29 @@ async def _route(db: Database, project: str, deployment: str) -> None:
         deployment,
         clock.now(),
         json.dumps(rows),
+    )
+
+
+async def _bring(db: Database, project: str, deployment: str) -> None:
+    """Domains that were brought along and verified, and show a deployment."""
+    names = json.dumps([f"own-{number:03}.{project.removeprefix('prj_')}.example" for number in range(BROUGHT)])
+    now = clock.now()
+    await db.execute(
+        "INSERT INTO domains (id, project_id, hostname, kind, status, token, created_at) SELECT CONCAT('dom_', "
+        "LEFT(SHA2(name, 256), 30)), %s, name, 'custom', 'verified', 'token', %s FROM JSON_TABLE(%s, '$[*]' COLUMNS "
+        "(name VARCHAR(253) PATH '$')) AS many",
+        project,
+        now,
+        names,
+    )
+    await db.execute(
+        "INSERT INTO routes (hostname, project_id, environment, kind, sticky, deployment_id, created_at) "
+        "SELECT name, %s, 'production', 'custom', 'production', %s, %s FROM JSON_TABLE(%s, '$[*]' COLUMNS "
+        "(name VARCHAR(253) PATH '$')) AS many",
+        project,
+        deployment,
+        now,
+        names,
     )
 
 

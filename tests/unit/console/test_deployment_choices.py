@@ -96,6 +96,7 @@ def test_the_page_looks_often_while_somebody_waits(changed: dict[str, Any], done
     [
         ({"status": "stopped", "running": False}, None, "rollback", "Rolling back"),
         ({"live": True, "domains": ("shop.example",)}, None, "rollback", ""),
+        ({"status": "failed", "running": False}, None, "rollback", ""),
         ({"status": "stopped"}, None, "stop", ""),
         ({}, None, "keep", "It goes on running"),
         ({}, STOP, "keep", ""),

@@ -186,6 +186,36 @@ async def listed(db: Database, project: str) -> Mapping[str, Listed]:
     return {row["hostname"]: Listed(_claim(row), bool(row["contested"])) for row in rows}
 
 
+async def first(db: Database, project: str, *, limit: int) -> Mapping[str, Listed]:
+    """As many claims of a project, in the order of the alphabet, by domain."""
+    rows = await db.all(
+        "SELECT d.*, EXISTS (SELECT 1 FROM domains r WHERE r.hostname = d.hostname AND r.project_id <> d.project_id "
+        "AND r.status IN ('pending', 'verified', 'dangling')) AS contested FROM domains d "
+        "WHERE d.project_id = %s AND d.kind = 'custom' ORDER BY d.hostname LIMIT %s",
+        project,
+        limit,
+    )
+    return {row["hostname"]: Listed(_claim(row), bool(row["contested"])) for row in rows}
+
+
+async def statuses(db: Database, project: str, hostnames: Sequence[str]) -> Mapping[str, Status]:
+    """How far a project has proved its claims to these domains; what it does not claim is left out."""
+    rows = await db.all(
+        "SELECT d.hostname, d.status FROM JSON_TABLE(%s, '$[*]' COLUMNS (name VARCHAR(255) PATH '$')) AS wanted "
+        "JOIN domains d ON d.hostname = CONVERT(wanted.name USING utf8mb4) COLLATE utf8mb4_bin "
+        "WHERE d.project_id = %s AND d.kind = 'custom'",
+        json.dumps(list(hostnames)),
+        project,
+    )
+    return {row["hostname"]: Status(row["status"]) for row in rows}
+
+
+async def count(db: Database, project: str) -> int:
+    """How many domains the project claims."""
+    row = await db.one("SELECT COUNT(*) AS n FROM domains WHERE project_id = %s AND kind = 'custom'", project)
+    return 0 if row is None else int(row["n"])
+
+
 class Claimant(NamedTuple):
     """Who claims a domain here, and how far they have proved it."""
 

@@ -1,4 +1,4 @@
-"""Lets the audit log be searched by action, person and domain, host names by age and by what they show.
+"""Lets the audit log be searched by action, person and domain, host names by age, by name and by what they show.
 
 And lets tombstones be listed by age, and open actions be counted without a look at each.
 """
@@ -15,7 +15,8 @@ down_revision = "0007"
 def upgrade() -> None:
     """Add the keys, and the domain of an entry as a column that is computed; repeatable.
 
-    A project has as many host names as it had deployments, of which its pages show the newest.
+    A project has as many host names as it had deployments, of which its pages show the newest, and all in the order of
+    the alphabet.
     """
     bind = op.get_bind()
     if "domain" not in {column["name"] for column in inspect(bind).get_columns("audit_log")}:
@@ -36,6 +37,7 @@ def upgrade() -> None:
         {
             "routes_by_age": "project_id, kind, created_at",
             "routes_by_deployment": "project_id, deployment_id, hostname",
+            "routes_by_name": "project_id, hostname",
         },
     )
     _add_keys("tombstones", {"tombstones_by_age": "workspace_id, deleted_at, project_id"})
