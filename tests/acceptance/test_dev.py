@@ -134,6 +134,8 @@ async def test_it_comes_up_and_ctrl_c_stops_it_all_and_keeps_the_data(folder: Pa
         "ca_bundle",
     }
     assert "Lifecycle is ready" in (folder / "out").read_text()
+    assert told["console_url"] == f"{told['api_url']}/"
+    assert f"console    {told['console_url']} for people" in (folder / "out").read_text().replace("\n", "")
 
 
 async def test_nothing_is_left_behind_when_it_is_killed(folder: Path) -> None:

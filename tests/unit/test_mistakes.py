@@ -14,6 +14,7 @@ from lifecycle.api.shapes.certificates import BulkIssue, NewCertificate, Renewal
 from lifecycle.api.shapes.deletions import DeletionMove, NewDeletion
 from lifecycle.api.shapes.deployments import NewDeployment
 from lifecycle.api.shapes.domains import NewDomain
+from lifecycle.api.shapes.notifications import NewWebhook
 from lifecycle.certs.configuration import Certificates
 from lifecycle.mistakes import FORMS, Mistake
 from lifecycle.settings import Settings
@@ -57,6 +58,15 @@ def test_each_mistake_says_where_it_is() -> None:
         ("by_person", {"pointer": "#/by_person", "detail": "must be true or false"}),
         ("a/b~c é", {"pointer": "#/a~1b~0c%20%C3%A9", "detail": "is not known here"}),
     ]
+
+
+def test_a_list_with_a_wrong_entry_is_not_called_empty() -> None:
+    """Whoever misspelt the one entry is told of that, and not that there is none."""
+    wrong = _found(NewWebhook, {"url": "https://example.com/", "events": ["deletion.remind"]})
+    empty = _found(NewWebhook, {"url": "https://example.com/", "events": []})
+
+    assert [one.field for one in wrong] == ["events.0"]
+    assert [(one.field, one.detail) for one in empty] == [("events", "must not be empty")]
 
 
 def test_a_parameter_is_named() -> None:

@@ -60,6 +60,7 @@ async def _run(stack: Stack) -> int:
 def _print_ready(ready: Mapping[str, str | None], stack: Stack) -> None:
     _out.print("\n[bold]Lifecycle is ready.[/bold] Commands in this folder find it by themselves.\n")
     for name, value in (
+        ("console", f"{ready['console_url']} for people; sign in with the api_key of {stack.root}/ready.json"),
         ("API", ready["api_url"]),
         ("API docs", f"{ready['api_url']}/docs"),
         ("gateway", f"http://NAME.{APEX}:{stack.gateway.port} for every domain of a deployment"),

@@ -257,7 +257,7 @@ class Stack:
     async def _write_ready(self) -> dict[str, str | None]:
         ready: dict[str, str | None] = {
             "api_url": self.api_url,
-            "console_url": None,
+            "console_url": f"{self.api_url}/",
             "api_key": await self._administrator_key(),
             "restate_ingress_url": self.engine.ingress_url,
             "restate_admin_url": self.engine.admin_url,
